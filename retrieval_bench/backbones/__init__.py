@@ -1,0 +1,1 @@
+"""timm backbones as feature maps by stage."""

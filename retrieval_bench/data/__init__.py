@@ -1,0 +1,1 @@
+"""Datasets, image reading, transforms, samplers, downloads, the LightningDataModule."""

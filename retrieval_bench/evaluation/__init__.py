@@ -1,0 +1,1 @@
+"""Ranking + ground truth -> metrics, intervals, significance."""

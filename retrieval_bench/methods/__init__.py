@@ -1,0 +1,1 @@
+"""One folder per method, on the base they share."""

@@ -1,0 +1,1 @@
+"""One file per pooling head: (B, C, H, W) -> (B, C')."""

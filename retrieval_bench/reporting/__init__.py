@@ -1,0 +1,1 @@
+"""Saved records -> tables, plots, pages. Needs no torch."""

@@ -1,0 +1,1 @@
+"""What a run is, before anything runs. No torch here."""

@@ -1,0 +1,23 @@
+"""The one exception that means "the input was wrong"."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A setting, path, image, weight file or array that the user has to mend.
+
+    The message is one line: what was wrong, with the offending value, then what to do about it. The command line
+    prints it without a traceback and exits with code 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str], *, noun: str) -> str:
+    """Say that `name` is no known `noun`, name the nearest one, and list what there is.
+
+    Returns the sentence, for an `InputError`.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown {noun} {name!r}{hint} (known: {', '.join(names) or 'none'})"

@@ -1,0 +1,44 @@
+"""How an image becomes a descriptor: the protocol that belongs to a method's weights."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Protocol(BaseModel):
+    """The reading, cropping, resizing, normalising and merging that a checkpoint was published with.
+
+    It belongs to the method, because it came with its weights; datasets only give files and boxes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exif: Literal["ignore", "apply"] = Field(
+        default="ignore", description="PIL-based code ignores the EXIF orientation, cv2.imread applies it"
+    )
+    crop_rounding: Literal["round", "truncate"] = Field(
+        default="round", description="query box to whole pixels: half to even (PIL crop) or towards zero (int())"
+    )
+    image_size: int | None = Field(
+        default=1024, ge=1, description="longest side in pixels after resizing; null leaves the size alone"
+    )
+    resize: Literal["thumbnail-lanczos", "bilinear-antialias", "none"] = Field(
+        default="thumbnail-lanczos", description="kernel of the size limit; all of them only ever shrink"
+    )
+    query_size: Literal["object-scale", "full"] = Field(
+        default="object-scale",
+        description="object-scale: a crop is limited to image_size * longest(crop) / longest(whole image)",
+    )
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = Field(default=(0.485, 0.456, 0.406), description="in RGB order, for [0, 1]")
+    std: tuple[float, float, float] = Field(default=(0.229, 0.224, 0.225), description="in RGB order, for [0, 1]")
+    scales: tuple[float, ...] = Field(default=(1.0,), min_length=1, description="image pyramid of the descriptor")
+    scale_resize: Literal["scale-factor", "size"] = Field(
+        default="size",
+        description="bilinear, no antialias; 'size' rounds h*s and w*s half to even as cv2.resize callers do, "
+        "'scale-factor' keeps the sampling grid of F.interpolate(scale_factor=s)",
+    )
+    merge: Literal["mean", "power-mean"] = Field(
+        default="mean", description="unit descriptors of the scales: mean, or power mean with the pooling's p"
+    )
+    minimum_side: int = Field(default=32, ge=1, description="smaller inputs are enlarged to this short side")

@@ -1,0 +1,43 @@
+"""How a method is trained: optimiser, schedule and augmentation as one typed object."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """A training recipe. The defaults are the common base recipe: SpCa's loop with the values of its parent code.
+
+    Source: Zy-Zhang/SpCa ``spca_train.py`` for the loop; MCC-WH/Token ``experiment.sh`` for the values, which SpCa does
+    not publish (512 px, batch 128, 30 epochs, 5 of warm-up from 1e-4, SGD 0.01, weight decay 1e-4).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: int = Field(default=30, ge=0)
+    batch_size: int = Field(default=128, ge=1, description="of one process and one step")
+    accumulate: int = Field(default=1, ge=1, description="batches per optimiser step; their gradients are averaged")
+    image_size: int = Field(default=512, ge=16, description="side of the square training crop in pixels")
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=1e-4, ge=0)
+    decay: Literal["weights", "all"] = Field(
+        default="weights", description="weights: parameters of one dimension and biases are exempt; all: none is"
+    )
+    schedule: Literal["warmup-cosine", "epoch-cosine", "exponential", "linear", "constant"] = "warmup-cosine"
+    warmup_epochs: float = Field(default=5, ge=0)
+    warmup_lr: float = Field(default=1e-4, ge=0)
+    final_lr: float = Field(default=0.0, ge=0)
+    gamma: float = Field(default=0.99, gt=0, le=1, description="of the exponential schedule, per epoch")
+    clip_norm: float = Field(default=0.0, ge=0, description="global gradient norm; 0 is off")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average per step; 0 is off")
+    freeze_batchnorm: bool = Field(default=False, description="running statistics fixed, as in GeM's recipe")
+    crop_scale: tuple[float, float] = Field(default=(0.2, 1.0), description="area of the random resized crop")
+    crop_ratio: tuple[float, float] = Field(default=(3 / 4, 4 / 3), description="aspect ratio of that crop")
+    flip: float = Field(default=0.5, ge=0, le=1, description="probability of a horizontal flip")
+    jitter: float = Field(default=0.8, ge=0, le=1, description="probability of colour jitter")
+    jitter_strength: tuple[float, float, float, float] = Field(
+        default=(0.4, 0.4, 0.2, 0.1), description="brightness, contrast, saturation, hue"
+    )

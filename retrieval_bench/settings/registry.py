@@ -1,0 +1,105 @@
+"""Parts by name: how a pooling, loss, backbone, re-ranker, dataset or method is found and built.
+
+A registry knows the package in which its built-in parts live and imports that package's modules on the first look-up,
+so that a new file is found with no edit anywhere else. The options of a part are the parameters of its constructor.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from retrieval_bench.settings.errors import InputError, nearest
+
+
+class Registry:
+    """Parts of one kind by name.
+
+    Args:
+        kind: what a part is called in messages, such as ``"pooling"``.
+        package: the package whose modules register the built-in parts when imported.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self.package = package
+        self._parts: dict[str, Callable[..., Any]] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """A decorator that enters a class or function under `name`.
+
+        Raises:
+            InputError: another part already has this name; both files are named.
+        """
+
+        def enter(part: Callable[..., Any]) -> Callable[..., Any]:
+            other = self._parts.get(name)
+            if other is not None and _origin(other) != _origin(part):
+                raise InputError(
+                    f"two {self.kind} parts are called {name!r}: {_origin(other)} and {_origin(part)}; rename one"
+                )
+            self._parts[name] = part
+            return part
+
+        return enter
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load()
+        return sorted(self._parts)
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """The part called `name`.
+
+        Raises:
+            InputError: there is none; the nearest name is given.
+        """
+        self._load()
+        if name not in self._parts:
+            raise InputError(nearest(name, self._parts, noun=self.kind))
+        return self._parts[name]
+
+    def options(self, name: str) -> dict[str, inspect.Parameter]:
+        """The options of the part called `name`: its constructor's parameters by name."""
+        return dict(inspect.signature(self.get(name)).parameters)
+
+    def create(self, name: str, options: Mapping[str, Any], **given: Any) -> Any:
+        """Build the part called `name`.
+
+        Args:
+            options: what the user set; every key must be a parameter of the part.
+            given: what the surroundings know (``in_channels``, ``num_classes`` ...); handed to parts that name it.
+
+        Raises:
+            InputError: an unknown option, with the nearest one, or one that is required and missing.
+        """
+        parameters = self.options(name)
+        for key in options:
+            if key not in parameters or key in given:
+                settable = [known for known in parameters if known not in given]
+                raise InputError(nearest(key, settable, noun=f"option of {self.kind} {name!r}"))
+        arguments = {key: value for key, value in given.items() if key in parameters} | dict(options)
+        missing = [
+            key
+            for key, parameter in parameters.items()
+            if parameter.default is inspect.Parameter.empty
+            and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            and key not in arguments
+        ]
+        if missing:
+            raise InputError(f"{self.kind} {name!r} needs {', '.join(missing)}: set {self.kind}.{missing[0]}=...")
+        return self.get(name)(**arguments)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
+            importlib.import_module(module.name)
+
+
+def _origin(part: Callable[..., Any]) -> str:
+    return f"{inspect.getsourcefile(part)}:{part.__qualname__}"

@@ -1,0 +1,1 @@
+"""The plain values that pass from room to room."""
