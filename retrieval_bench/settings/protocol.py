@@ -41,4 +41,4 @@ class Protocol(BaseModel):
     merge: Literal["mean", "power-mean"] = Field(
         default="mean", description="unit descriptors of the scales: mean, or power mean with the pooling's p"
     )
-    minimum_side: int = Field(default=32, ge=1, description="smaller inputs are enlarged to this short side")
+    minimum_side: int = Field(default=1, ge=1, description="smaller inputs are enlarged to this short side")

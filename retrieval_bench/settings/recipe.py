@@ -26,6 +26,7 @@ class Recipe(BaseModel):
     decay: Literal["weights", "all"] = Field(
         default="weights", description="weights: parameters of one dimension and biases are exempt; all: none is"
     )
+    pooling_lr_factor: float = Field(default=1.0, gt=0, description="on the parameters of the pooling head, undecayed")
     schedule: Literal["warmup-cosine", "epoch-cosine", "exponential", "linear", "constant"] = "warmup-cosine"
     warmup_epochs: float = Field(default=5, ge=0)
     warmup_lr: float = Field(default=1e-4, ge=0)

@@ -1,0 +1,203 @@
+"""What all methods share: images in, unit descriptors out, one training step, one way to be saved."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from retrieval_bench.methods.card import MethodCard
+from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat
+from retrieval_bench.methods.optimisation import configure
+from retrieval_bench.methods.pyramid import merge_scales, resize_to_scale
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.settings.recipe import Recipe
+from retrieval_bench.values.local_features import LocalFeatures
+
+
+class RetrievalModule(pl.LightningModule, ABC):
+    """Base of every method.
+
+    A method builds its network in ``__init__`` and says two things: `global_descriptors` (one scale, normalised
+    images) and `training_losses`. Everything else, from colour order to checkpoints, is the same for all.
+
+    Args:
+        method: its name.
+        settings: the constructor's arguments, plain values; they are stored with every checkpoint.
+        protocol: how its images are read, normalised and merged over scales.
+
+    Attributes:
+        extraction_scales: overrides the protocol's scales in `predict_step`; None keeps them.
+        extract_local: whether `predict_step` also returns local features.
+        weights_source: where the weights came from, for the protocol card.
+        unused_weights: published tensor -> why it was not needed.
+    """
+
+    formats: ClassVar[Sequence[CheckpointFormat]] = ()
+    card: ClassVar[MethodCard]
+    has_local_features: ClassVar[bool] = False
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, method: str, settings: Mapping[str, Any], protocol: Protocol):
+        super().__init__()
+        self.method = method
+        self.settings = dict(settings)
+        self.protocol = protocol
+        self.recipe = Recipe()
+        self.extraction_scales: tuple[float, ...] | None = None
+        self.extract_local = False
+        self.weights_source = "random initialisation"
+        self.unused_weights: dict[str, str] = {}
+        self.register_buffer("mean", torch.tensor(protocol.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(protocol.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    @abstractmethod
+    def descriptor_dim(self) -> int:
+        """D of the descriptor."""
+
+    @abstractmethod
+    def global_descriptors(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` normalised images -> ``(B, D)`` unit descriptors of one scale."""
+
+    @abstractmethod
+    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """``(B, 3, H, W)`` normalised images and ``(B,)`` labels -> scalar losses; ``loss`` is what is minimised."""
+
+    def merge_exponent(self) -> float:
+        """p of the power mean over scales, for protocols that merge so."""
+        return 1.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images -> descriptors of one scale, as in `global_descriptors`."""
+        return self.global_descriptors(images)
+
+    @torch.no_grad()
+    def describe(self, images: Tensor, scales: Sequence[float] | None = None) -> Tensor:
+        """Describe images of one size.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB, uint8 or float in [0, 1].
+            scales: the image pyramid; None is the published protocol of the method.
+
+        Returns:
+            ``(B, D)`` float32, unit L2 norm.
+
+        Raises:
+            InputError: another shape or value range, or a model in training mode.
+        """
+        normalised = self.normalise(self.checked(images))
+        pyramid = self.protocol.scales if scales is None else tuple(scales)
+        parts = [
+            self.global_descriptors(resize_to_scale(normalised, scale, self.protocol)).float() for scale in pyramid
+        ]
+        return merge_scales(parts, self.merge_exponent() if self.protocol.merge == "power-mean" else 1.0)
+
+    def local_features(self, images: Tensor) -> list[LocalFeatures]:
+        """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels.
+
+        Raises:
+            InputError: the method has none.
+        """
+        raise InputError(f"method {self.method!r} has no local features; delg and delf have")
+
+    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Training losses of ``(B, 3, H, W)`` RGB images, uint8 or float in [0, 1], with ``(B,)`` integer labels.
+
+        Returns:
+            scalar tensors by name; ``loss`` is what is minimised.
+
+        Raises:
+            InputError: the model was built without ``num_classes``, a label is out of range, or images are wrong.
+        """
+        classes = self.settings.get("num_classes")
+        if not classes:
+            raise InputError(f"{self.method} was built without num_classes; give it to create_model to train")
+        if labels.ndim != 1 or labels.shape[0] != images.shape[0]:
+            raise InputError(f"labels must be ({images.shape[0]},), one per image, got {tuple(labels.shape)}")
+        return self.training_losses(self.normalise(self.checked(images, describing=False)), labels.to(self.device))
+
+    def checked(self, images: Tensor, *, describing: bool = True) -> Tensor:
+        """RGB images as float in [0, 1] on the model's device, or an error that says what they are instead."""
+        if describing and self.training:
+            raise InputError("the model is in training mode, where batch statistics leak between images; call .eval()")
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            raise InputError(f"images must be (B, 3, H, W) RGB, got shape {tuple(images.shape)}")
+        images = images.to(self.device, non_blocking=True)
+        if images.dtype == torch.uint8:
+            return images.float() / 255
+        if not images.dtype.is_floating_point:
+            raise InputError(f"images must be uint8 or float in [0, 1], got {str(images.dtype).removeprefix('torch.')}")
+        low, high = images.aminmax()
+        # Resampling may overshoot [0, 1] a little; 0..255 or already normalised values lie far outside.
+        if not (float(low) >= -1 and float(high) <= 2):
+            raise InputError(
+                f"float images must be RGB in [0, 1], got values from {float(low):.3g} to {float(high):.3g}; "
+                "give uint8 or divide by 255, and leave normalisation to the method"
+            )
+        return images.float()
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """RGB in [0, 1] -> the mean, deviation and channel order that the weights expect."""
+        normalised = (images - self.mean) / self.std
+        return normalised.flip(1) if self.protocol.channel_order == "bgr" else normalised
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """One step on ``images`` and ``labels``; every loss is logged."""
+        losses = self.losses(batch["images"], batch["labels"])
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in losses.items()},
+            prog_bar=False,
+            on_step=True,
+            on_epoch=True,
+            batch_size=len(batch["labels"]),
+        )
+        return losses["loss"]
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """The losses on held-out images of the training classes."""
+        losses = self.losses(batch["images"], batch["labels"])
+        self.log_dict(
+            {f"validation/{name}": value for name, value in losses.items()},
+            batch_size=len(batch["labels"]),
+            sync_dist=True,
+            add_dataloader_idx=False,
+        )
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
+        """``indices`` and ``images`` of one shape -> ``indices``, ``descriptors`` and, if asked, ``local_features``."""
+        result = {"indices": batch["indices"], "descriptors": self.describe(batch["images"], self.extraction_scales)}
+        if self.extract_local:
+            result["local_features"] = self.local_features(batch["images"])
+        return result
+
+    def on_train_epoch_start(self) -> None:
+        """Fix the running statistics where the recipe says so; the affine parameters still learn."""
+        if self.recipe.freeze_batchnorm:
+            for module in self.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser and schedule of `recipe`, stepped per batch."""
+        return configure(self, self.recipe, int(self.trainer.estimated_stepping_batches))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store what `create_model` needs to build this model again."""
+        checkpoint[OWN] = self.own_entry()
+
+    def own_entry(self) -> str:
+        """JSON with the method and its constructor arguments, as stored in checkpoints."""
+        return json.dumps({"method": self.method, "settings": self.settings})
+
+
+def unit(descriptors: Tensor) -> Tensor:
+    """L2-normalise ``(B, D)`` in float32; a zero vector stays zero and finite."""
+    return F.normalize(descriptors.float(), dim=1)
