@@ -32,12 +32,16 @@ class RetrievalModule(pl.LightningModule, ABC):
         protocol: how its images are read, normalised and merged over scales.
 
     Attributes:
+        recipes: training recipes by name: ``base`` is common to all methods, ``published`` the authors'.
         extraction_scales: overrides the protocol's scales in `predict_step`; None keeps them.
         extract_local: whether `predict_step` also returns local features.
+        trained_on: the training set of the weights, for the protocol card.
         weights_source: where the weights came from, for the protocol card.
         unused_weights: published tensor -> why it was not needed.
+        absent_weights: our tensors that the file lacked and its format may lack; they are still random.
     """
 
+    recipes: ClassVar[Mapping[str, Recipe]] = {"base": Recipe()}
     formats: ClassVar[Sequence[CheckpointFormat]] = ()
     card: ClassVar[MethodCard]
     has_local_features: ClassVar[bool] = False
@@ -54,7 +58,9 @@ class RetrievalModule(pl.LightningModule, ABC):
         self.extraction_scales: tuple[float, ...] | None = None
         self.extract_local = False
         self.weights_source = "random initialisation"
+        self.trained_on = "nothing: random initialisation"
         self.unused_weights: dict[str, str] = {}
+        self.absent_weights: tuple[str, ...] = ()
         self.register_buffer("mean", torch.tensor(protocol.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(protocol.std).view(1, 3, 1, 1), persistent=False)
 
@@ -161,8 +167,13 @@ class RetrievalModule(pl.LightningModule, ABC):
         )
         return losses["loss"]
 
-    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """The losses on held-out images of the training classes."""
+    def validation_step(
+        self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor] | None:
+        """Losses on held-out images of the training classes; descriptors of the retrieval split."""
+        if self.trainer.datamodule.validation_roles[dataloader_idx] == "retrieval":  # type: ignore[attr-defined]
+            described = self.describe(batch["images"], scales=(1.0,))
+            return {"indices": batch["indices"], "labels": batch["labels"], "descriptors": described}
         losses = self.losses(batch["images"], batch["labels"])
         self.log_dict(
             {f"validation/{name}": value for name, value in losses.items()},
@@ -170,6 +181,7 @@ class RetrievalModule(pl.LightningModule, ABC):
             sync_dist=True,
             add_dataloader_idx=False,
         )
+        return None
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
         """``indices`` and ``images`` of one shape -> ``indices``, ``descriptors`` and, if asked, ``local_features``."""
@@ -195,7 +207,7 @@ class RetrievalModule(pl.LightningModule, ABC):
 
     def own_entry(self) -> str:
         """JSON with the method and its constructor arguments, as stored in checkpoints."""
-        return json.dumps({"method": self.method, "settings": self.settings})
+        return json.dumps({"method": self.method, "settings": self.settings, "trained_on": self.trained_on})
 
 
 def unit(descriptors: Tensor) -> Tensor:

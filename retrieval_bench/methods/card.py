@@ -22,3 +22,14 @@ class MethodCard:
     code: str
     implementation: str
     published: tuple[Published, ...] = ()
+
+
+def figures(
+    variant: str, source: str, *, medium: tuple[float, float], hard: tuple[float, float], stage: str = "global"
+) -> tuple[Published, ...]:
+    """Four printed mAPs in percent: (ROxford5k, RParis6k) at Medium and Hard."""
+    return tuple(
+        Published(dataset=dataset, level=level, stage=stage, map=value / 100, variant=variant, source=source)
+        for level, values in (("medium", medium), ("hard", hard))
+        for dataset, value in zip(("roxford5k", "rparis6k"), values, strict=True)
+    )

@@ -32,12 +32,14 @@ class Translation:
         state: our key -> tensor.
         settings: constructor arguments that the tensors fix: backbone, dim, num_classes, variant ...
         unused: published key -> why it is not needed.
+        trained_on: the training set, as far as the file tells.
         optional: our keys that this format may lack, such as a classifier that was stripped off.
     """
 
     state: State
     settings: dict[str, Any] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
+    trained_on: str = "as its authors published; see the method's card"
     optional: tuple[str, ...] = ()
 
 
@@ -77,9 +79,9 @@ def read_checkpoint(path: Path, formats: Sequence[CheckpointFormat], *, method: 
         InputError: no such file, no weight file, or a format that the method does not know.
     """
     state, extra = read_state(path)
-    own = own_settings(extra, path, method)
+    own = own_entry(extra, path, method)
     if own is not None:
-        return Checkpoint(path, "retrieval_bench", Translation(state, own))
+        return Checkpoint(path, OWN, Translation(state, own["settings"], trained_on=own["trained_on"]))
     for known in formats:
         if known.recognises(list(state)):
             return Checkpoint(path, known.name, known.translate(state, extra))
@@ -90,18 +92,18 @@ def read_checkpoint(path: Path, formats: Sequence[CheckpointFormat], *, method: 
     )
 
 
-def own_settings(extra: Mapping[str, Any], path: Path, method: str) -> dict[str, Any] | None:
-    """The constructor arguments in a checkpoint of ours, or None for a file that is not one.
+def own_entry(extra: Mapping[str, Any], path: Path, method: str) -> dict[str, Any] | None:
+    """What a checkpoint of ours says of itself, or None for a file that is not one.
 
     Raises:
         InputError: it holds another method.
     """
     if OWN not in extra:
         return None
-    own = json.loads(extra[OWN])
+    own: dict[str, Any] = json.loads(extra[OWN])
     if own["method"] != method:
         raise InputError(f"{path} holds method {own['method']!r}, not {method!r}; use create_model({own['method']!r})")
-    return dict(own["settings"])
+    return own
 
 
 def read_state(path: Path) -> tuple[State, dict[str, Any]]:
@@ -144,10 +146,15 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         InputError: tensors that are missing, unexpected or of another shape; all are listed.
     """
     own = model.state_dict()
-    given = checkpoint.translation.state
+    # Batch counters are no weights: some tools store them as (1,) instead of ().
+    given = {
+        key: value.reshape(()) if key.endswith("num_batches_tracked") and value.numel() == 1 else value
+        for key, value in checkpoint.translation.state.items()
+    }
     optional = checkpoint.translation.optional
-    missing = [key for key in own if key not in given and not key.startswith(optional or ("\0",))]
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    lacking = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    absent = [key for key in lacking if optional and key.startswith(optional)]
+    missing = [key for key in lacking if key not in absent]
     unexpected = [key for key in given if key not in own]
     misshaped = [
         f"{key} {tuple(given[key].shape)} for {tuple(own[key].shape)}"
@@ -163,6 +170,8 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         raise InputError(f"{checkpoint.path} ({checkpoint.format}) does not fit the model: {'; '.join(complaints)}")
     model.load_state_dict(given, strict=False)
     model.weights_source = f"{checkpoint.path.name} ({checkpoint.format})"  # type: ignore[assignment]
+    model.trained_on = checkpoint.translation.trained_on  # type: ignore[assignment]
+    model.absent_weights = tuple(absent)  # type: ignore[assignment]
     model.unused_weights = dict(checkpoint.translation.unused)  # type: ignore[assignment]
 
 

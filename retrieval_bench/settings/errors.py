@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 12
+"""Names listed in a message; of more, the nearest ones."""
+
 
 class InputError(ValueError):
     """A setting, path, image, weight file or array that the user has to mend.
@@ -18,6 +21,8 @@ def nearest(name: str, known: Iterable[str], *, noun: str) -> str:
     Returns the sentence, for an `InputError`.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=SHOWN, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {noun} {name!r}{hint} (known: {', '.join(names) or 'none'})"
+    listed = names if len(names) <= SHOWN else close or names[:SHOWN]
+    shown = listed if len(listed) == len(names) else [*listed, f"... {len(names)} in all"]
+    return f"unknown {noun} {name!r}{hint} (known: {', '.join(shown) or 'none'})"

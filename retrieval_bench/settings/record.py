@@ -9,6 +9,7 @@ A run folder holds, beside `record.json`:
 - `gallery.json`: what the report draws per query (`Gallery`).
 """
 
+import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -140,11 +141,13 @@ def read_record(folder: Path) -> RunRecord:
     path = folder / "record.json"
     if not path.is_file():
         raise InputError(f"no record.json in {folder}: it is no finished run (run `retrieval-bench bench` first)")
+    text = path.read_text(encoding="utf-8")
     try:
-        record = RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a record of this version ({first}); run it again") from error
-    if record.schema_version != SCHEMA:
-        raise InputError(f"{path} has schema {record.schema_version}, this version reads {SCHEMA}; run it again")
-    return record
+        schema = json.loads(text).get("schema_version")
+        if schema != SCHEMA:
+            raise InputError(f"{path} has schema {schema}, this version reads {SCHEMA}; run it again")
+        return RunRecord.model_validate_json(text)
+    except InputError:
+        raise
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no whole record ({str(error).splitlines()[0]}); run it again") from error

@@ -95,10 +95,10 @@ class Registry:
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
         package = importlib.import_module(self.package)
         for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
             importlib.import_module(module.name)
+        self._loaded = True
 
 
 def _origin(part: Callable[..., Any]) -> str:

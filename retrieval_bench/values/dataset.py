@@ -61,6 +61,9 @@ class LabelledImages:
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.labels):
             raise InputError(f"{len(self.paths)} training images but {len(self.labels)} labels; they must be as many")
+        outside = next((label for label in self.labels if not 0 <= label < len(self.classes)), None)
+        if outside is not None:
+            raise InputError(f"label {outside} is outside 0..{len(self.classes) - 1}; number the classes from 0")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -78,6 +81,7 @@ class RetrievalDataset:
         train: labelled images, or None where the dataset has none.
         validation: labelled images of the *training* classes or of classes of their own, never of the test.
         facts: what the protocol card repeats: release of the images, seed, limits, licence, split rule.
+        query_groups: the kind of each query, for figures per kind; empty where there are none.
     """
 
     name: str
@@ -88,12 +92,18 @@ class RetrievalDataset:
     train: LabelledImages | None = None
     validation: LabelledImages | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    query_groups: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.ground_truth) != len(self.queries):
             raise InputError(
                 f"dataset {self.name!r}: the ground truth has {len(self.ground_truth)} entries for "
                 f"{len(self.queries)} queries"
+            )
+        if self.query_groups and len(self.query_groups) != len(self.queries):
+            raise InputError(
+                f"dataset {self.name!r}: {len(self.query_groups)} query groups for {len(self.queries)} queries; "
+                "give each query one, or none at all"
             )
         if not len(self.database):
             raise InputError(f"dataset {self.name!r}: the database is empty; give it at least one image")

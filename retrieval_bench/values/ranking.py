@@ -45,8 +45,11 @@ class Ranking:
         Raises:
             InputError: not two-dimensional, or not integers.
         """
-        rows = torch.as_tensor(np.asarray(indices) if not isinstance(indices, Tensor) else indices).cpu()
-        if rows.ndim != 2 or rows.dtype.is_floating_point or rows.dtype == torch.bool:
+        try:
+            rows = torch.as_tensor(indices if isinstance(indices, Tensor) else np.asarray(indices)).cpu()
+        except (TypeError, ValueError) as error:
+            raise InputError("a rank matrix must be (Q, k) integers, every query with the same number k") from error
+        if rows.ndim != 2 or rows.dtype.is_floating_point or rows.dtype.is_complex or rows.dtype == torch.bool:
             raise InputError(
                 f"a rank matrix must be (Q, k) integers, got {str(rows.dtype).removeprefix('torch.')} of shape "
                 f"{tuple(rows.shape)}"

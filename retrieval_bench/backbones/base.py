@@ -1,0 +1,35 @@
+"""What every backbone is, and how our own ones are found by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from retrieval_bench.settings.registry import Registry
+
+BACKBONES = Registry("backbone", "retrieval_bench.backbones")
+"""Backbones of our own and of plug-ins; timm's are reached through `create_backbone` without being entered here."""
+
+
+class Backbone(nn.Module, ABC):
+    """Images become feature maps of chosen stages.
+
+    The constructor takes ``out_stages``, a tuple of stage indices counted from the end (-1 is the last), and options.
+
+    Attributes:
+        channels: C of each requested stage.
+        strides: pixels of the image per position of each requested stage.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """``(B, 3, H, W)`` normalised images -> one ``(B, C_s, H_s, W_s)`` per requested stage, in that order."""
+
+
+def register_backbone(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a `Backbone` class under `name`; it comes before a timm model of the same name."""
+    return BACKBONES.register(name)

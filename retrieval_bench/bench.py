@@ -1,0 +1,155 @@
+"""One run from settings to record: the only place that knows the whole order."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from rich.console import Console
+
+from retrieval_bench.data.registry import DATASETS, load_dataset
+from retrieval_bench.evaluation import Result, evaluate
+from retrieval_bench.extraction.store import DescriptorStore
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.registry import METHODS
+from retrieval_bench.recording.run_folder import open_run
+from retrieval_bench.reporting.page import write_report
+from retrieval_bench.reranking.base import RERANKERS
+from retrieval_bench.running.describe import describe, rank, readable
+from retrieval_bench.running.finish import make_record, write_run
+from retrieval_bench.running.model import build_model, resolved, train, trains
+from retrieval_bench.running.rerank import build_reranker, features, rerank, verifier
+from retrieval_bench.running.state import RunState
+from retrieval_bench.search import BACKENDS
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.loading import layered, load_settings
+from retrieval_bench.settings.plugins import load_plugins
+from retrieval_bench.settings.record import RunRecord, read_record
+from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.values.dataset import RetrievalDataset
+
+
+def bench(config: RunSettings | Mapping[str, Any] | str | Path, *, console: Console | None = None) -> RunRecord:
+    """Train, extract, search, re-rank, evaluate and report.
+
+    Args:
+        config: settings, plain values of them (nested mappings; the presets of method and dataset lie below), or a
+            YAML file.
+        console: where the steps are told; None is stderr.
+
+    Returns:
+        the record, which also stands in ``<runs>/<dataset>/<method>/<run_id>/record.json``.
+
+    Raises:
+        InputError: anything that the user has to mend.
+    """
+    if isinstance(config, RunSettings):
+        settings = config
+    elif isinstance(config, Mapping):
+        settings = layered(config)
+    else:
+        settings = load_settings(config=Path(config))
+    return run(settings, console or Console(stderr=True))[0]
+
+
+def run(settings: RunSettings, console: Console) -> tuple[RunRecord, Path]:
+    """As `bench`; also returns the run folder."""
+    state, dataset, model = _prepare(settings, console)
+    try:
+        return _run(state, dataset, model)
+    except InputError:
+        state.discard_if_empty()
+        raise
+
+
+def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> tuple[RunRecord, Path]:
+    settings = state.settings
+    training = trains(settings, dataset)
+    reranker = build_reranker(settings, model, dataset)
+    trained = train(state, model, dataset) if training else None
+    if trained is None and settings.weights is None:
+        state.warnings.append("the network is untrained: its figures are a floor, not a result")
+    queries, database = describe(state, model, dataset, local=reranker is not None and model.has_local_features)
+    dataset, query_rows, database_rows = readable(state, dataset, queries, database)
+    with state.timed("search", per="query", count=len(query_rows)):
+        stages = {"global": rank(settings, queries.tensor(query_rows), database, database_rows)}
+    verify = None
+    if reranker is not None:
+        asked, known = features(queries, query_rows, model), features(database, None, model)
+        stages["reranked"] = rerank(state, reranker, stages["global"], asked, known)
+        verify = verifier(reranker, asked, known)
+
+    results = {
+        name: evaluate(ranking, dataset.ground_truth, database_size=len(dataset.database))
+        for name, ranking in stages.items()
+    }
+    record = make_record(state, model, dataset, trained, results, stages["global"].k)
+    write_run(state.folder, record, dataset, stages, results, verify)
+    write_report(state.folder)
+    return record, state.folder
+
+
+def _prepare(
+    settings: RunSettings, console: Console, *, training: bool | None = None
+) -> tuple[RunState, RetrievalDataset, RetrievalModule]:
+    """Check the settings, load the data, build the model and open the run's folder."""
+    warnings = load_plugins(settings.plugins)
+    check_names(settings)
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
+    check_search(settings, len(dataset.database))
+    model = build_model(settings, dataset, trains(settings, dataset) if training is None else training)
+    build_reranker(settings, model, dataset)
+    state = RunState(settings, open_run(settings, resolved(settings, model)), console, warnings=warnings)
+    console.print(f"[bold]{model.card.title}[/] on {dataset.name} -> {state.folder}", highlight=False, soft_wrap=True)
+    return state, dataset, model
+
+
+def check_search(settings: RunSettings, database: int) -> None:
+    """Refuse a search that cannot work."""
+    if settings.search.backend not in BACKENDS:
+        raise InputError(nearest(settings.search.backend, BACKENDS, noun="search backend"))
+    if settings.search.k is not None and settings.search.k > database:
+        raise InputError(f"search.k={settings.search.k} is larger than the database of {database} images; lower it")
+
+
+def check_names(settings: RunSettings) -> None:
+    """Refuse wrong names and missing files before anything long begins."""
+    METHODS.get(settings.method)
+    DATASETS.get(str(settings.dataset.name))
+    if settings.rerank.name is not None:
+        RERANKERS.get(settings.rerank.name)
+    if settings.weights is not None and not settings.weights.is_file():
+        raise InputError(f"no weight file at {settings.weights}; check weights=")
+
+
+def train_only(settings: RunSettings, console: Console) -> Path:
+    """Load the data and train; returns the checkpoint."""
+    state, dataset, model = _prepare(settings, console)
+    return train(state, model, dataset).checkpoint
+
+
+def extract_only(settings: RunSettings, console: Console) -> dict[str, DescriptorStore]:
+    """Describe queries and database of a dataset with given weights; returns the stores by name."""
+    state, dataset, model = _prepare(settings, console, training=False)
+    local = settings.rerank.name is not None and model.has_local_features
+    queries, database = describe(state, model, dataset, local=local)
+    return {"queries": queries, "database": database}
+
+
+def score_again(folder: Path) -> dict[str, Result]:
+    """Evaluate the rankings that a run folder holds; returns results by stage.
+
+    Raises:
+        InputError: no finished run there.
+    """
+    read_record(folder)
+    settings = load_settings(config=folder / "config.yaml")
+    dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
+    with np.load(folder / "ranking.npz") as stored:
+        rankings = {"reranked": stored["indices"], "global": stored.get("global_indices", stored["indices"])}
+    if settings.rerank.name is None:
+        del rankings["reranked"]
+    size = len(dataset.database)
+    return {name: evaluate(rows, dataset.ground_truth, database_size=size) for name, rows in rankings.items()}

@@ -1,0 +1,128 @@
+"""The command line: parses, calls, prints. Nothing here loads torch before a command needs it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from retrieval_bench import __version__
+from retrieval_bench.settings.errors import InputError
+
+EPILOG = """\
+Settings are given as section.key=value, a part by its name: pooling=gem pooling.p=4 train.epochs=5 seed=1
+Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+"""
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(call(sys.argv[1:] if words is None else words))
+
+
+def call(words: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        arguments = parser().parse_args(words)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        module, _, function = arguments.command.partition(":")
+        command: Command = getattr(import_module(f"retrieval_bench.commands.{module}"), function)
+        command(arguments)
+    except InputError as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if arguments.debug:
+            raise
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        print(f"failed: {type(error).__name__}: {reason} (--debug shows the traceback)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show tracebacks")
+    shared.add_argument(
+        "--plugin", action="append", default=[], type=Path, metavar="FILE", help="a file that registers parts"
+    )
+
+    top = argparse.ArgumentParser(
+        prog="retrieval-bench",
+        description="Instance image retrieval methods, side by side.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        name: str, command: str, text: str, parent: argparse._SubParsersAction = commands
+    ) -> argparse.ArgumentParser:
+        made = parent.add_parser(
+            name, help=text, description=text, parents=[shared], epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        made.set_defaults(command=command)
+        return made
+
+    def settings(made: argparse.ArgumentParser) -> None:
+        made.add_argument("settings", nargs="*", metavar="key=value", help="settings that override the presets")
+        made.add_argument("--config", type=Path, metavar="FILE", help="YAML with settings, such as a run's config.yaml")
+
+    for name, text in (
+        ("bench", "train, extract, search, re-rank, evaluate and report"),
+        ("train", "train only, and write a checkpoint"),
+        ("extract", "describe queries and database into stores on disk"),
+    ):
+        made = add(name, f"runs:{name}", text)
+        made.add_argument("method", nargs="?", metavar="METHOD", help="see `list methods`; may stand in --config")
+        settings(made)
+
+    made = add("evaluate", "runs:evaluate", "score a run's ranking again, or evaluate given weights without training")
+    made.add_argument("target", metavar="METHOD|RUN", help="a method, with weights=FILE, or a run folder")
+    settings(made)
+
+    made = add("compare", "runs:compare", "several methods under one set of settings, side by side")
+    made.add_argument("--methods", default="gem delg", metavar='"M1 M2"', help="methods to compare")
+    settings(made)
+
+    made = add("report", "runs:report", "print records and write their pages again")
+    made.add_argument("runs", nargs="*", metavar="RUN", help="run folders; none: the latest run")
+
+    made = add("list", "parts:list_parts", "the parts there are")
+    made.add_argument("kind", choices=("methods", "poolings", "losses", "backbones", "rerankers", "datasets"))
+    made.add_argument("--filter", metavar="PATTERN", help="such as 'conv*'")
+
+    weights = commands.add_parser("weights", help="checkpoints").add_subparsers(metavar="ACTION", required=True)
+    made = add("inspect", "parts:inspect_weights", "what a weight file holds", weights)
+    made.add_argument("file", type=Path)
+    made = add("convert", "parts:convert_weights", "a published checkpoint as safetensors", weights)
+    made.add_argument("method")
+    made.add_argument("file", type=Path)
+    made.add_argument("output", type=Path)
+
+    data = commands.add_parser("data", help="datasets").add_subparsers(metavar="ACTION", required=True)
+    add("list", "data:list_datasets", "the datasets there are", data)
+    for name, text in (
+        ("plan", "what `prepare` would fetch"),
+        ("prepare", "fetch, unpack and check a dataset, or build the embedded one"),
+        ("verify", "check a dataset's files"),
+    ):
+        made = add(name, f"data:{name}", text, data)
+        made.add_argument("name", metavar="DATASET")
+        made.add_argument("--root", type=Path, metavar="FOLDER", help="its folder")
+        made.add_argument("settings", nargs="*", metavar="option=value", help="options of the dataset")
+
+    add("doctor", "doctor:doctor", "what this machine has, and what is wrong with it")
+    return top

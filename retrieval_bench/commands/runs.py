@@ -1,0 +1,115 @@
+"""``bench``, ``train``, ``extract``, ``evaluate``, ``compare`` and ``report``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.loading import load_settings
+from retrieval_bench.settings.run import RunSettings
+
+
+def settings_of(arguments: argparse.Namespace, method: str | None, extra: Sequence[str] = ()) -> RunSettings:
+    """The settings that a command line asks for; a word before the settings is the method."""
+    first = [] if method is None else [f"method={method}"]
+    settings = load_settings([*first, *arguments.settings, *extra], arguments.config)
+    settings.plugins = [*settings.plugins, *arguments.plugin]
+    return settings
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """One run, end to end."""
+    from retrieval_bench.bench import run
+
+    settings = settings_of(arguments, arguments.method)
+    _tell(*run(settings, Console(stderr=True)))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train only, and say where the checkpoint is."""
+    from retrieval_bench.bench import train_only
+
+    checkpoint = train_only(settings_of(arguments, arguments.method), Console(stderr=True))
+    Console().print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+
+
+def extract(arguments: argparse.Namespace) -> None:
+    """Describe queries and database, and say where the stores are."""
+    from retrieval_bench.bench import extract_only
+
+    console = Console()
+    for what, store in extract_only(settings_of(arguments, arguments.method), Console(stderr=True)).items():
+        console.print(
+            f"{what}: {len(store)} x {store.dim} {store.dtype} in {store.folder}", highlight=False, soft_wrap=True
+        )
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Score the ranking of a run folder again, or bench given weights without training."""
+    target = Path(arguments.target)
+    if target.is_dir():
+        from retrieval_bench.bench import score_again
+
+        console = Console()
+        for name, result in score_again(target).items():
+            console.print(f"{name}: {result}", highlight=False)
+        return
+    from retrieval_bench.bench import run
+
+    _tell(*run(settings_of(arguments, arguments.target, ["train.enabled=false"]), Console(stderr=True)))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Several methods under the same settings, side by side; finished runs are not repeated."""
+    from retrieval_bench.bench import run
+    from retrieval_bench.recording.run_folder import finished_run
+    from retrieval_bench.reporting.console import side_by_side
+    from retrieval_bench.settings.record import read_record
+
+    wanted = [settings_of(arguments, method) for method in arguments.methods.split()]
+    if not wanted:
+        raise InputError('no methods to compare; write --methods "gem delg"')
+    records = []
+    for settings in wanted:
+        done = finished_run(settings)
+        records.append(read_record(done) if done is not None else run(settings, Console(stderr=True))[0])
+    Console().print(side_by_side(records))
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write the pages of run folders again; several are also shown side by side."""
+    from retrieval_bench.reporting.console import print_record, side_by_side
+    from retrieval_bench.reporting.page import write_report
+    from retrieval_bench.settings.record import read_record
+
+    console = Console()
+    folders = [Path(folder) for folder in arguments.runs] or [latest_run(Path("runs"))]
+    records = [read_record(folder) for folder in folders]
+    if len(records) == 1:
+        print_record(records[0], console)
+    else:
+        console.print(side_by_side(records))
+    for folder in folders:
+        console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+
+
+def latest_run(runs: Path) -> Path:
+    """The finished run that was written last.
+
+    Raises:
+        InputError: there is none.
+    """
+    records = sorted(runs.glob("*/*/*/record.json"), key=lambda path: path.stat().st_mtime)
+    if not records:
+        raise InputError(f"no finished run under {runs}; run `retrieval-bench bench METHOD`, or name one")
+    return records[-1].parent
+
+
+def _tell(record: object, folder: Path) -> None:
+    from retrieval_bench.reporting.console import print_record
+
+    console = Console()
+    print_record(record, console)  # type: ignore[arg-type]
+    console.print(f"run: {folder}\nreport: {folder / 'report.html'}", highlight=False, soft_wrap=True)

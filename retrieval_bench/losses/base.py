@@ -1,0 +1,113 @@
+"""What every loss is, and how it is found by name.
+
+Two kinds: a *classification* loss owns one weight vector per training class, a *metric* loss compares the descriptors
+of a batch. Both take descriptors that are not normalised and compute in float32 whatever autocast says, since an
+inverse cosine is worthless in half precision.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.registry import Registry
+
+LOSSES = Registry("loss", "retrieval_bench.losses")
+
+
+def register_loss(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a `ClassificationLoss` or `MetricLoss` class under `name`."""
+    return LOSSES.register(name)
+
+
+def list_losses() -> list[str]:
+    """The names of all losses."""
+    return LOSSES.names()
+
+
+class ClassificationLoss(nn.Module, ABC):
+    """Cross-entropy over cosines to one weight vector per class.
+
+    A loss of this kind defines `margin_logits` on cosines.
+
+    Args:
+        dim: D of the descriptors.
+        num_classes: C.
+        scale: what cosines are multiplied by.
+
+    Attributes:
+        weight: ``(C, D)``, Xavier-uniform at first.
+    """
+
+    def __init__(self, dim: int, num_classes: int, scale: float):
+        super().__init__()
+        self.num_classes = num_classes
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(num_classes, dim))
+        nn.init.xavier_uniform_(self.weight)
+
+    @abstractmethod
+    def margin_logits(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """``(B, C)`` cosines and ``(B,)`` labels -> ``(B, C)`` cosines with the margin, not yet scaled."""
+
+    def cosines(self, descriptors: Tensor) -> Tensor:
+        """``(B, D)`` -> ``(B, C)`` cosines to the classes in [-1, 1], float32 (float64 for float64 descriptors)."""
+        with torch.autocast(descriptors.device.type, enabled=False):
+            exact = descriptors if descriptors.dtype == torch.float64 else descriptors.float()
+            cosines = F.linear(F.normalize(exact, dim=1), F.normalize(self.weight.to(exact.dtype), dim=1))
+            return cosines.clamp(-1, 1)
+
+    def logits(self, descriptors: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, D)`` -> ``(B, C)`` logits, with the margin where labels are given, in training and evaluation alike.
+
+        Raises:
+            InputError: labels of another shape or outside 0 .. C-1.
+        """
+        cosines = self.cosines(descriptors)
+        if labels is None:
+            return self.scale * cosines
+        check_labels(labels, len(descriptors), self.num_classes)
+        with torch.autocast(descriptors.device.type, enabled=False):
+            return self.scale * self.margin_logits(cosines, labels)
+
+    def forward(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+        """``(B, D)`` and ``(B,)`` -> mean cross-entropy of the margin logits."""
+        logits = self.logits(descriptors, labels)
+        with torch.autocast(descriptors.device.type, enabled=False):
+            return F.cross_entropy(logits, labels)
+
+
+class MetricLoss(nn.Module, ABC):
+    """A loss on the descriptors of a batch; images with one label belong together."""
+
+    @abstractmethod
+    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+        """``(B, D)`` unit descriptors, float32 at least, and ``(B,)`` labels -> a scalar."""
+
+    def forward(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+        """``(B, D)`` descriptors, normalised here, and ``(B,)`` labels -> a scalar.
+
+        Raises:
+            InputError: labels of another shape or below 0.
+        """
+        check_labels(labels, len(descriptors), None)
+        with torch.autocast(descriptors.device.type, enabled=False):
+            exact = descriptors if descriptors.dtype == torch.float64 else descriptors.float()
+            return self.batch_loss(F.normalize(exact, dim=1), labels)
+
+
+def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> None:
+    """Raise an `InputError` where labels are not ``(batch,)`` integers in ``0 .. num_classes - 1``."""
+    if labels.shape != (batch,) or labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        shown = f"{str(labels.dtype).removeprefix('torch.')} {tuple(labels.shape)}"
+        raise InputError(f"labels must be ({batch},) integers, one per descriptor, got {shown}")
+    if batch == 0:
+        raise InputError("a loss needs at least one descriptor, got an empty batch")
+    low, high = (int(bound) for bound in labels.aminmax())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        allowed = f"0 .. {num_classes - 1}" if num_classes is not None else "0 or more"
+        raise InputError(f"labels must be {allowed}, got {low} to {high}; set num_classes to the training set's")

@@ -1,0 +1,63 @@
+"""CurricularFace: hard negatives weigh more as training goes on. The "Arcface" class of DELG-PyTorch and DOLG is this.
+
+Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition", CVPR 2020, eq. 5-8.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from retrieval_bench.losses.base import ClassificationLoss, register_loss
+
+
+def curricular_margin(cosines: Tensor, labels: Tensor, t: Tensor, margin: float) -> Tensor:
+    """``(B, C)`` cosines with the margin on the own class and the modulation of hard negatives.
+
+    The own class gets ``cos(theta + margin)``, or ``cos - margin * sin(margin)`` where theta exceeds ``pi - margin``.
+    A negative above ``cos(theta + margin)`` of its row is hard and becomes ``cos * (t + cos)``.
+
+    Args:
+        cosines: ``(B, C)`` in [-1, 1].
+        labels: ``(B,)``.
+        t: ``(1,)``, the running mean of the cosine to the own class.
+        margin: radians.
+    """
+    own = labels.view(-1, 1)
+    target = cosines.gather(1, own)
+    # The floor is below the resolution of float32 and keeps the gradient finite at cosines of exactly -1 and 1.
+    sine = (1 - target.square()).clamp(min=1e-12).sqrt()
+    with_margin = target * math.cos(margin) - sine * math.sin(margin)
+    final = torch.where(target > math.cos(math.pi - margin), with_margin, target - margin * math.sin(margin))
+    modulated = torch.where(cosines > with_margin, cosines * (t + cosines), cosines)
+    return modulated.scatter(1, own, final)
+
+
+@register_loss("curricularface")
+class CurricularFace(ClassificationLoss):
+    """CurricularFace with mean cross-entropy.
+
+    The defaults are those of DELG-PyTorch. Its state `t` moves at every call that gets labels, in evaluation too and
+    before it is used, as the published codes do; so call either `logits` or `forward` once per batch. Each process of
+    a distributed run keeps its own `t`.
+
+    Args:
+        margin: added to the angle to the own class, radians.
+        scale: of the cosines.
+        momentum: share of the new batch in `t`.
+    """
+
+    t: Tensor
+
+    def __init__(self, dim: int, num_classes: int, margin: float = 0.15, scale: float = 30.0, momentum: float = 0.01):
+        super().__init__(dim, num_classes, scale)
+        self.margin = margin
+        self.momentum = momentum
+        self.register_buffer("t", torch.zeros(1))
+
+    def margin_logits(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """``(B, C)`` cosines with margin and modulation; moves `t`."""
+        with torch.no_grad():
+            mean = cosines.gather(1, labels.view(-1, 1)).mean().to(self.t.dtype)
+            self.t.copy_(self.momentum * mean + (1 - self.momentum) * self.t)
+        return curricular_margin(cosines, labels, self.t, self.margin)

@@ -1,0 +1,170 @@
+"""DELG: one backbone, a global descriptor and attentive local features (Cao, Araujo, Sim, ECCV 2020)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from retrieval_bench.methods.base import RetrievalModule, unit
+from retrieval_bench.methods.delg.card import CARD
+from retrieval_bench.methods.delg.checkpoint import FORMATS
+from retrieval_bench.methods.delg.local import AutoencoderBranch, LocalMaps, NormalisedBranch
+from retrieval_bench.methods.delg.presets import PRESETS
+from retrieval_bench.methods.delg.recipes import RECIPES
+from retrieval_bench.methods.delg.selection import Selection, select
+from retrieval_bench.methods.parts import build_backbone, build_loss, build_pooling, resolve
+from retrieval_bench.methods.pyramid import merge_scales, resize_to_scale
+from retrieval_bench.methods.registry import register_method
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.values.local_features import LocalFeatures
+
+
+@register_method("delg")
+class Delg(RetrievalModule):
+    """DELG as in the paper, or as in its widely used PyTorch re-implementation.
+
+    Args:
+        backbone: part; the last two stages are read.
+        pooling: part, over the last stage.
+        loss: part, on the global descriptor.
+        dim: D of the global descriptor.
+        num_classes: C of the training set; None leaves the classifiers out.
+        variant: ``"paper"`` (2048-D, 128-D codes of an autoencoder, ArcFace) or ``"pytorch"`` (feymanpriv/DELG: 512-D,
+            512-D local descriptors, curricular margin, BGR). It sets the default of everything below.
+        local_dim: d of local descriptors.
+        attention_dim: hidden channels of the attention; the pytorch variant has `local_dim` of them.
+        attention_weight, reconstruction_weight: of the losses.
+        local_scales: image pyramid of the local features.
+        score_rule, score_threshold: which locations are kept, see `Selection`.
+        max_features: local features per image.
+    """
+
+    card = CARD
+    formats = FORMATS
+    recipes = RECIPES
+    has_local_features = True
+    variants: ClassVar[tuple[str, ...]] = tuple(PRESETS)
+
+    def __init__(
+        self,
+        *,
+        backbone: Mapping[str, Any] | None = None,
+        pooling: Mapping[str, Any] | None = None,
+        loss: Mapping[str, Any] | None = None,
+        dim: int | None = None,
+        num_classes: int | None = None,
+        variant: str = "paper",
+        local_dim: int | None = None,
+        attention_dim: int = 512,
+        attention_weight: float = 1.0,
+        reconstruction_weight: float = 10.0,
+        local_scales: Sequence[float] | None = None,
+        score_rule: Literal["top", "fixed", "halving"] | None = None,
+        score_threshold: float | None = None,
+        max_features: int = 1000,
+    ):
+        if variant not in PRESETS:
+            raise InputError(nearest(variant, PRESETS, noun="variant of delg"))
+        preset = PRESETS[variant]
+        parts = {
+            "backbone": resolve(backbone, {"name": "resnet50"}),
+            "pooling": resolve(pooling, preset.pooling),
+            "loss": resolve(loss, preset.loss),
+        }
+        size, local_size = dim or preset.dim, local_dim or preset.local_dim
+        super().__init__(
+            method="delg",
+            settings={
+                **parts,
+                "dim": size,
+                "local_dim": local_size,
+                "num_classes": num_classes,
+                "variant": variant,
+                "attention_dim": attention_dim,
+                "attention_weight": attention_weight,
+                "reconstruction_weight": reconstruction_weight,
+                "local_scales": list(local_scales or preset.local_scales),
+                "score_rule": score_rule or preset.score_rule,
+                "score_threshold": preset.score_threshold if score_threshold is None else score_threshold,
+                "max_features": max_features,
+            },
+            protocol=preset.protocol,
+        )
+        self.backbone = build_backbone(parts["backbone"], (-2, -1))
+        map_channels, out_channels = self.backbone.channels
+        self.pooling = build_pooling(parts["pooling"], out_channels)
+        self.projection = nn.Linear(self.pooling.out_channels, size)
+        self.local = (
+            NormalisedBranch(map_channels, local_size, num_classes)
+            if variant == "pytorch"
+            else AutoencoderBranch(map_channels, local_size, attention_dim, num_classes)
+        )
+        self.loss = build_loss(parts["loss"], size, num_classes)
+        self.weights_of_losses = {"attention": attention_weight, "reconstruction": reconstruction_weight}
+        self.selection = Selection(
+            self.settings["score_rule"], self.settings["score_threshold"], max_features, preset.overlap
+        )
+
+    @property
+    def descriptor_dim(self) -> int:
+        """D of the global descriptor."""
+        return self.projection.out_features
+
+    def embed(self, feature_map: Tensor) -> Tensor:
+        """``(B, C, H, W)`` of the last stage -> ``(B, D)``, not normalised: g = F GeM(map) + b."""
+        return self.projection(self.pooling(feature_map))
+
+    def global_descriptors(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` normalised -> ``(B, D)`` unit descriptors."""
+        return unit(self.embed(self.backbone(images)[-1]))
+
+    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """``global``, ``attention`` and, in the paper's variant, ``reconstruction``; ``loss`` is their weighted sum."""
+        assert self.loss is not None
+        middle, last = self.backbone(images)
+        losses = {"global": self.loss(self.embed(last), labels), **self.local.training_losses(middle, labels)}
+        weighted = [self.weights_of_losses.get(name, 1.0) * value for name, value in losses.items()]
+        return {"loss": torch.stack(weighted).sum(), **losses}
+
+    @torch.no_grad()
+    def local_features(self, images: Tensor) -> list[LocalFeatures]:
+        """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels."""
+        if "local.hidden.weight" in self.absent_weights:
+            raise InputError(f"the weights {self.weights_source} hold no local branch; give a whole DELG checkpoint")
+        scales = self.settings["local_scales"]
+        maps = [self.local(middle) for _, middle, _ in self._pyramid(images, scales)]
+        return self._select(maps, scales, len(images))
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
+        """As in the base; global and local features share one pass over the union of their scales."""
+        if not self.extract_local:
+            return super().predict_step(batch, batch_idx)
+        wanted = self.extraction_scales or self.protocol.scales
+        local_scales = self.settings["local_scales"]
+        parts, maps = {}, {}
+        for scale, middle, last in self._pyramid(batch["images"], sorted({*wanted, *local_scales})):
+            if scale in wanted:
+                parts[scale] = unit(self.embed(last))
+            if scale in local_scales:
+                maps[scale] = self.local(middle)
+        return {
+            "indices": batch["indices"],
+            "descriptors": merge_scales([parts[scale] for scale in wanted]),
+            "local_features": self._select([maps[s] for s in local_scales], local_scales, len(batch["images"])),
+        }
+
+    @torch.no_grad()
+    def attention_maps(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` RGB images -> ``(B, 1, h, w)`` attention at scale 1."""
+        return self.local(self.backbone(self.normalise(self.checked(images)))[0]).scores
+
+    def _pyramid(self, images: Tensor, scales: Sequence[float]) -> Iterator[tuple[float, Tensor, Tensor]]:
+        normalised = self.normalise(self.checked(images))
+        for scale in scales:
+            middle, last = self.backbone(resize_to_scale(normalised, scale, self.protocol))
+            yield scale, middle, last
+
+    def _select(self, maps: Sequence[LocalMaps], scales: Sequence[float], count: int) -> list[LocalFeatures]:
+        stride = self.backbone.strides[0]
+        return [select(maps, scales, image, stride, self.selection) for image in range(count)]

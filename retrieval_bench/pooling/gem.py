@@ -1,0 +1,49 @@
+"""GeM: the generalised mean over positions, one exponent for all channels.
+
+Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018, eq. 3.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from retrieval_bench.pooling.base import Pooling, register_pooling
+from retrieval_bench.pooling.precision import at_least_float32
+
+
+def generalised_mean(feature_map: Tensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
+    """``(mean over positions of max(x, eps)^p)^(1/p)``.
+
+    Args:
+        feature_map: ``(B, C, H, W)``.
+        p: positive exponent: a number, or a tensor that broadcasts against ``(B, C, 1, 1)``.
+        eps: the least value of a position; it keeps the gradient of p finite.
+
+    Returns:
+        ``(B, C)``, in the dtype of `feature_map`; the powers are taken in float32 at least.
+    """
+    values = at_least_float32(feature_map).clamp(min=eps)
+    # Dividing by the maximum changes nothing in exact arithmetic and keeps the powers in range for large x and p.
+    peak = values.detach().amax(dim=(-2, -1), keepdim=True)
+    powers = (values / peak).pow(p).mean(dim=(-2, -1), keepdim=True)
+    return (peak * powers.pow(1.0 / p)).flatten(1).to(feature_map.dtype)
+
+
+@register_pooling("gem")
+class GeM(Pooling):
+    """Generalised mean with one exponent `p`, a parameter of shape ``(1,)``.
+
+    Args:
+        p: its initial value; 1 is the mean, infinity the maximum.
+        eps: the least value of a position.
+        learnable: whether `p` is trained; it is in the state dict either way.
+    """
+
+    def __init__(self, in_channels: int, p: float = 3.0, eps: float = 1e-6, learnable: bool = True):
+        super().__init__()
+        self.out_channels = in_channels
+        self.eps = eps
+        self.p = nn.Parameter(torch.full((1,), float(p)), requires_grad=learnable)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """``(B, C, H, W)`` -> ``(B, C)``."""
+        return generalised_mean(feature_map, self.p, self.eps)

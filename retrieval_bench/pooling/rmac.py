@@ -1,0 +1,46 @@
+"""R-MAC: maxima over a grid of regions, each normalised, then summed.
+
+Tolias, Sicre and Jégou, "Particular Object Retrieval with Integral Max-Pooling of CNN Activations", ICLR 2016, sec. 4.
+As in cirtorch, the whole map counts as one more region, and the sum is taken without whitening the regions.
+"""
+
+from torch import Tensor
+
+from retrieval_bench.pooling.base import Pooling, register_pooling
+from retrieval_bench.pooling.normalise import l2_normalise
+from retrieval_bench.pooling.precision import at_least_float32
+from retrieval_bench.pooling.regions import region_grid
+from retrieval_bench.settings.errors import InputError
+
+
+def regional_maxima(feature_map: Tensor, levels: int, eps: float = 1e-6) -> Tensor:
+    """``(B, C, H, W)`` -> ``(B, C)``: the sum of L2-normalised maxima of the whole map and of `levels` of regions."""
+    values = at_least_float32(feature_map)
+    height, width = values.shape[-2:]
+    total = l2_normalise(values.amax(dim=(-2, -1)), eps=eps)
+    for top, left, side in region_grid(height, width, levels):
+        region = values[..., top : top + side, left : left + side]
+        total = total + l2_normalise(region.amax(dim=(-2, -1)), eps=eps)
+    return total.to(feature_map.dtype)
+
+
+@register_pooling("rmac")
+class RMAC(Pooling):
+    """R-MAC.
+
+    Args:
+        levels: of the region grid; more levels have smaller regions.
+        eps: added to the norms.
+    """
+
+    def __init__(self, in_channels: int, levels: int = 3, eps: float = 1e-6):
+        super().__init__()
+        if levels < 1:
+            raise InputError(f"pooling.levels must be at least 1, got {levels}")
+        self.out_channels = in_channels
+        self.levels = levels
+        self.eps = eps
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """``(B, C, H, W)`` -> ``(B, C)``."""
+        return regional_maxima(feature_map, self.levels, self.eps)

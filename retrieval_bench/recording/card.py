@@ -1,0 +1,72 @@
+"""The protocol card of a run."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from retrieval_bench.extraction.digest import model_digest
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.settings.card import ProtocolCard
+from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.values.dataset import RetrievalDataset
+
+
+def ground_truth_digest(dataset: RetrievalDataset) -> str:
+    """sha256 over image names, boxes and labels, in canonical JSON."""
+    content = {
+        "queries": list(dataset.queries.names),
+        "database": list(dataset.database.names),
+        "boxes": [None if box is None else [float(side) for side in box] for box in dataset.queries.boxes],
+        "labels": [
+            {level: sorted(int(row) for row in entry.get(level, [])) for level in ("easy", "hard", "junk")}
+            for entry in dataset.ground_truth
+        ],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def protocol_card(
+    settings: RunSettings,
+    dataset: RetrievalDataset,
+    model: RetrievalModule,
+    *,
+    ranked: int,
+    reranking: str = "none",
+    reranked: int = 0,
+    ground_truth_in_candidates: bool = False,
+    warnings: list[str],
+) -> ProtocolCard:
+    """The card of a run.
+
+    Args:
+        settings, dataset, model: of the run.
+        ranked: database rows ranked per query.
+        reranking, reranked, ground_truth_in_candidates: of the second stage.
+        warnings: what a reader has to know.
+    """
+    protocol = model.protocol
+    boxed = sum(box is not None for box in dataset.queries.boxes)
+    rounding = {"round": "rounded to whole pixels", "truncate": "truncated to whole pixels"}[protocol.crop_rounding]
+    backend = {"torch": "exact inner product (torch)"}.get(settings.search.backend, settings.search.backend)
+    return ProtocolCard(
+        dataset=dataset.name,
+        images=dataset.facts.get("images", str(dataset.root.name)),
+        dataset_facts={key: value for key, value in dataset.facts.items() if key != "images"},
+        ground_truth_digest=ground_truth_digest(dataset),
+        queries=len(dataset.queries),
+        database=len(dataset.database),
+        protocol=protocol,
+        query_crop=f"{boxed} of {len(dataset.queries)} queries cut to their boxes, {rounding}" if boxed else "none",
+        search=backend,
+        truncated_at=None if ranked == len(dataset.database) else ranked,
+        reranking=reranking,
+        reranked=reranked,
+        ground_truth_in_candidates=ground_truth_in_candidates,
+        train_set=model.trained_on,
+        weights=model.weights_source
+        if settings.weights is None
+        else f"{Path(settings.weights).name}, {model.weights_source}",
+        weights_digest=model_digest(model),
+        implementation=model.card.implementation,
+        warnings=warnings,
+    )

@@ -1,0 +1,91 @@
+"""Records on the terminal."""
+
+from collections.abc import Sequence
+
+import rich.box
+import rich.table
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from retrieval_bench.reporting.cells import Cell, Table
+from retrieval_bench.reporting.protocol_card import compact_card
+from retrieval_bench.reporting.tables import (
+    card_warnings,
+    comparison_table,
+    costs_table,
+    groups_table,
+    map_table,
+    precision_table,
+    published_table,
+)
+from retrieval_bench.settings.record import RunRecord
+
+_MANY_COLUMNS = 8
+_LONGEST_WORD = 20
+
+
+def print_record(record: RunRecord, console: Console) -> None:
+    """Print results before and after re-ranking, warnings, the protocol card, costs and published figures."""
+    for table in (map_table(record), precision_table(record), groups_table(record)):
+        _print_table(table, console)
+    warnings = card_warnings(record)
+    if warnings:
+        lines = Text("\n").join(Text(f"! {warning}") for warning in warnings)
+        console.print(Panel(lines, title="Warnings: read before quoting", border_style="bold yellow", expand=False))
+        console.print()
+    _print_table(compact_card(record), console)
+    _print_table(costs_table(record) if record.costs else None, console)
+    _print_table(published_table(record), console)
+
+
+def side_by_side(records: Sequence[RunRecord]) -> rich.table.Table:
+    """Several runs in one table.
+
+    Runs whose protocol cards differ in a field that moves mAP carry a letter in brackets, explained below the table.
+    """
+    return rich_table(comparison_table(records))
+
+
+def rich_table(table: Table) -> rich.table.Table:
+    """A table for a rich console; names are printed as they are, never read as markup."""
+    drawn = rich.table.Table(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        caption=Text("\n".join(table.notes)) if table.notes else None,
+        caption_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        show_header=any(column.name for column in table.columns),
+        show_edge=False,
+        padding=(0, 1, 0, 0) if len(table.columns) <= _MANY_COLUMNS else 0,
+    )
+    group_lines = max((len(column.group.split()) for column in table.columns), default=0)
+    for number, column in enumerate(table.columns):
+        above = column.group.split()
+        heading = "\n".join([*above, *[""] * (group_lines - len(above)), column.name])
+        cells = [row[number] for row in table.rows]
+        # Narrow consoles wrap between words and never inside a figure.
+        words = [word for text in (heading, *(cell.plain for cell in cells)) for word in text.split()]
+        drawn.add_column(
+            Text(heading),
+            justify="right" if column.numeric else "left",
+            min_width=min(_LONGEST_WORD, max(map(len, words), default=1)),
+        )
+    for row in table.rows:
+        drawn.add_row(*(_text(cell) for cell in row))
+    return drawn
+
+
+def _print_table(table: Table | None, console: Console) -> None:
+    if table is not None:
+        console.print(rich_table(table))
+        console.print()
+
+
+def _text(cell: Cell) -> Text:
+    text = Text(cell.text)
+    if cell.mark:
+        text.append(cell.mark, style="bold yellow")
+    if cell.aside:
+        text.append(f"\n{cell.aside}", style="dim")
+    return text

@@ -1,0 +1,91 @@
+"""The protocol card in words: what a reader must know before comparing the figure."""
+
+from retrieval_bench.reporting.cells import Cell, Column, Table
+from retrieval_bench.reporting.comparability import shown
+from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.settings.record import RunRecord
+
+_PROTOCOL_WORDS = {
+    "exif": "EXIF orientation",
+    "crop_rounding": "query box to whole pixels",
+    "image_size": "longest side (px)",
+    "resize": "resizing kernel",
+    "query_size": "size of a query crop",
+    "channel_order": "channel order",
+    "mean": "normalisation mean",
+    "std": "normalisation deviation",
+    "scales": "scales",
+    "scale_resize": "resizing of scales",
+    "merge": "merging of scales",
+    "minimum_side": "smallest short side (px)",
+}
+
+
+def compact_card(record: RunRecord) -> Table:
+    """The lines that move mAP most, for the console."""
+    card, protocol = record.card, record.card.protocol
+    size = "whole size" if protocol.image_size is None else f"longest side {protocol.image_size} px, {protocol.resize}"
+    cut = "all rows ranked" if card.truncated_at is None else f"only the first {card.truncated_at} rows ranked"
+    reranking = f"{card.reranking}, {card.reranked} candidates" if card.reranked else card.reranking
+    return _table(
+        [
+            ("images", f"{card.dataset}: {card.images}"),
+            ("ground truth", f"{shown(card.ground_truth_digest)}; {card.queries} queries, {card.database} database"),
+            ("query crop", card.query_crop),
+            ("size", f"{size}; query crops: {protocol.query_size}"),
+            ("scales", f"{shown(protocol.scales)}; {protocol.merge}"),
+            ("whitening", card.whitening),
+            ("search", f"{card.search}; {cut}"),
+            ("re-ranking", reranking),
+            ("training set", card.train_set),
+            ("weights", f"{card.weights} ({shown(card.weights_digest)})"),
+            ("implementation", card.implementation),
+        ]
+    )
+
+
+def full_card(record: RunRecord) -> Table:
+    """Every field of the card, digests whole."""
+    card = record.card
+    protocol = [
+        (_PROTOCOL_WORDS.get(name, name.replace("_", " ")), shown(getattr(card.protocol, name)))
+        for name in Protocol.model_fields
+    ]
+    if card.protocol.image_size is None:
+        protocol = [(word, "as it is" if word == _PROTOCOL_WORDS["image_size"] else text) for word, text in protocol]
+    return _table(
+        [
+            ("dataset", card.dataset),
+            ("images", card.images),
+            *((name.replace("_", " "), text) for name, text in card.dataset_facts.items()),
+            ("ground truth (sha256)", card.ground_truth_digest),
+            ("queries", str(card.queries)),
+            ("database", str(card.database)),
+            ("query crop", card.query_crop),
+            *protocol,
+            ("whitening", card.whitening),
+            ("search", card.search),
+            ("ties", card.tie_rule),
+            ("ranked rows", "all" if card.truncated_at is None else f"the first {card.truncated_at}"),
+            ("re-ranking", card.reranking),
+            ("candidates re-ranked", str(card.reranked)),
+            ("ground truth chose candidates", shown(card.ground_truth_in_candidates)),
+            ("training set", card.train_set),
+            ("weights", card.weights),
+            ("weights (sha256)", card.weights_digest),
+            ("implementation", card.implementation),
+        ]
+    )
+
+
+def provenance_table(record: RunRecord) -> Table:
+    """Where and with what the run was made, and of which parts."""
+    made = [("run", record.run_id), ("created", record.created), ("method", record.method)]
+    parts = [(kind, name) for kind, name in record.parts.items()]
+    rows = tuple((Cell(label), Cell(text)) for label, text in [*made, *parts, *record.provenance.items()])
+    return Table("Provenance", (Column("", numeric=False), Column("", numeric=False)), rows)
+
+
+def _table(rows: list[tuple[str, str]]) -> Table:
+    columns = (Column("", numeric=False), Column("", numeric=False))
+    return Table("Protocol card", columns, tuple((Cell(label), Cell(text)) for label, text in rows))

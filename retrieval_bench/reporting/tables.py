@@ -1,0 +1,164 @@
+"""Records -> tables: pure functions, no output."""
+
+from collections.abc import Sequence
+from string import ascii_lowercase
+
+from retrieval_bench.reporting.cells import NOTHING, Cell, Column, Table, interval, percent, quantity
+from retrieval_bench.reporting.comparability import card_differences, reference_card
+from retrieval_bench.settings.record import LEVELS, RunRecord, Stage
+
+STAGE_LABELS = {"global": "before re-ranking", "reranked": "after re-ranking"}
+INTERVAL_NOTE = "mAP in percent, in brackets its 95 % bootstrap interval over queries."
+
+
+def stage_label(stage: Stage, record: RunRecord) -> str:
+    """How a stage is called in a table."""
+    if len(record.stages) == 1 and stage.name == "global":
+        return "global, no re-ranking"
+    return STAGE_LABELS.get(stage.name, stage.name)
+
+
+def map_table(record: RunRecord) -> Table:
+    """mAP easy, medium and hard with intervals; a row per stage."""
+    rows = [(Cell(stage_label(stage, record)), *_map_cells(stage)) for stage in record.stages]
+    return Table(
+        f"{record.title} on {record.dataset}: mAP",
+        (Column("Ranking", numeric=False), *(Column(level.capitalize(), "mAP") for level in LEVELS)),
+        tuple(rows),
+        (INTERVAL_NOTE, _query_counts(record)),
+    )
+
+
+def precision_table(record: RunRecord) -> Table:
+    """mP@k at every level; a row per stage."""
+    cuts = _cuts([record])
+    columns = [Column(f"@{cut}", f"mP {level.capitalize()}") for level in LEVELS for cut in cuts]
+    rows = [
+        (Cell(stage_label(stage, record)), *(_precision_cell(stage, level, cut) for level in LEVELS for cut in cuts))
+        for stage in record.stages
+    ]
+    return Table(
+        f"{record.title} on {record.dataset}: mP@k",
+        (Column("Ranking", numeric=False), *columns),
+        tuple(rows),
+        ("Mean precision at k in percent; k is cut to the last positive's rank, as in the Revisited protocol.",),
+    )
+
+
+def groups_table(record: RunRecord) -> Table | None:
+    """Medium mAP per query group, a row per group and a column per stage; None where there are no groups."""
+    names = sorted({group for stage in record.stages for group in stage.groups})
+    if not names:
+        return None
+    columns = tuple(Column(stage_label(stage, record)) for stage in record.stages)
+    rows = [(Cell(name), *(Cell(percent(stage.groups.get(name))) for stage in record.stages)) for name in names]
+    return Table("Medium mAP by query group", (Column("Group", numeric=False), *columns), tuple(rows))
+
+
+def costs_table(record: RunRecord) -> Table:
+    """What the run cost; a row per measurement."""
+    rows = [(Cell(cost.name), Cell(quantity(cost.value)), Cell(cost.unit)) for cost in record.costs]
+    columns = (Column("Cost", numeric=False), Column("Value"), Column("Unit", numeric=False))
+    return Table("Costs", columns, tuple(rows))
+
+
+def published_table(record: RunRecord) -> Table | None:
+    """The authors' figures with their source; what this run measured has a column of its own beside them."""
+    if not record.published:
+        return None
+    stages = {stage.name: stage for stage in record.stages}
+    rows = []
+    for figure in record.published:
+        level = stages[figure.stage].levels.get(figure.level) if figure.stage in stages else None
+        measured = percent(level.map) if level and figure.dataset == record.dataset else NOTHING
+        what = (figure.dataset, figure.level, STAGE_LABELS.get(figure.stage, figure.stage))
+        rows.append(
+            (
+                *(Cell(text) for text in what),
+                Cell(percent(figure.map)),
+                Cell(measured),
+                Cell(figure.variant),
+                Cell(figure.source),
+            )
+        )
+    columns = (
+        *(Column(name, numeric=False) for name in ("Dataset", "Level", "Ranking")),
+        Column("Published mAP"),
+        Column("This run's mAP"),
+        *(Column(name, numeric=False) for name in ("Published for", "Source")),
+    )
+    note = f"{NOTHING}: this run did not measure that dataset or stage. Published figures were not measured here."
+    return Table("Published by the authors", columns, tuple(rows), (note,))
+
+
+def comparison_table(records: Sequence[RunRecord]) -> Table:
+    """Several runs below each other, a row per run and stage.
+
+    A run whose card differs from the others' in a field that moves mAP carries a letter, and the note of that letter
+    names the difference. A run with warnings carries `!` and the notes repeat them.
+    """
+    cards = [record.card for record in records]
+    reference = reference_card(cards) if cards else None
+    letters: dict[str, str] = {}
+    notes = [INTERVAL_NOTE]
+    warnings = []
+    cuts = _cuts(records)
+    several_datasets = len({record.dataset for record in records}) > 1
+    rows = []
+    for record in records:
+        differences = card_differences(record.card, reference) if reference else []
+        letter = ""
+        if differences:
+            letter = letters.setdefault("; ".join(differences), _letter(len(letters)))
+        said = card_warnings(record)
+        warnings += [f"! {record.title}: {warning}" for warning in said]
+        mark = " ".join(part for part in (letter, "!" if said else "") if part)
+        for stage in record.stages:
+            name = (Cell(record.title, mark=f" ({mark})" if mark else ""),)
+            where = (Cell(record.dataset),) if several_datasets else ()
+            precision = (_precision_cell(stage, "medium", cut) for cut in cuts)
+            rows.append((*name, *where, Cell(stage_label(stage, record)), *_map_cells(stage), *precision))
+    notes += [f"({letter}) not comparable: {difference}" for difference, letter in letters.items()]
+    columns = (
+        Column("Run", numeric=False),
+        *((Column("Dataset", numeric=False),) if several_datasets else ()),
+        Column("Ranking", numeric=False),
+        *(Column(level.capitalize(), "mAP") for level in LEVELS),
+        *(Column(f"@{cut}", "mP Medium") for cut in cuts),
+    )
+    return Table("Runs side by side", columns, tuple(rows), (*notes, *warnings))
+
+
+def card_warnings(record: RunRecord) -> list[str]:
+    """What a reader must be warned of before quoting the record."""
+    own = []
+    if record.card.ground_truth_in_candidates:
+        own.append("ground truth chose which candidates were re-ranked: the re-ranked figures are an upper bound")
+    return own + record.card.warnings
+
+
+def _map_cells(stage: Stage) -> list[Cell]:
+    levels = [stage.levels.get(level) for level in LEVELS]
+    return [Cell(percent(at.map), interval(at.interval)) if at else Cell(NOTHING) for at in levels]
+
+
+def _precision_cell(stage: Stage, level: str, cut: int) -> Cell:
+    at = stage.levels.get(level)
+    return Cell(percent(at.precision_at.get(cut)) if at else NOTHING)
+
+
+def _cuts(records: Sequence[RunRecord]) -> list[int]:
+    stages = [stage for record in records for stage in record.stages]
+    return sorted({cut for stage in stages for level in stage.levels.values() for cut in level.precision_at})
+
+
+def _query_counts(record: RunRecord) -> str:
+    if not record.stages:
+        return "No stage was evaluated."
+    levels = record.stages[-1].levels
+    counts = ", ".join(f"{levels[level].queries} {level}" for level in LEVELS if level in levels)
+    return f"Queries with positives: {counts} (of {record.card.queries}); database: {record.card.database} images."
+
+
+def _letter(index: int) -> str:
+    return ascii_lowercase[index % 26] * (1 + index // 26)

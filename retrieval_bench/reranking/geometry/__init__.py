@@ -1,0 +1,1 @@
+"""Robust transforms between two images: one file per backend."""

@@ -1,0 +1,120 @@
+"""The last step of a run: everything that its folder keeps."""
+
+import resource
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from retrieval_bench.evaluation import Result
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.recording.card import protocol_card
+from retrieval_bench.recording.figures import per_query_table, stage
+from retrieval_bench.recording.gallery import Verify, gallery
+from retrieval_bench.recording.provenance import provenance
+from retrieval_bench.running.state import RunState
+from retrieval_bench.settings.record import RunRecord
+from retrieval_bench.training.fit import Trained
+from retrieval_bench.values.dataset import RetrievalDataset
+from retrieval_bench.values.ranking import Ranking
+
+
+def make_record(
+    state: RunState,
+    model: RetrievalModule,
+    dataset: RetrievalDataset,
+    trained: Trained | None,
+    results: Mapping[str, Result],
+    ranked: int,
+) -> RunRecord:
+    """The record of a run.
+
+    Args:
+        state: costs and warnings.
+        model, dataset: as used.
+        trained: the training, if there was one.
+        results: by stage, ``global`` first.
+        ranked: database rows ranked per query.
+    """
+    settings = state.settings
+    state.cost("parameters", sum(p.numel() for p in model.parameters()) / 1e6, "million")
+    state.cost("peak memory", _peak_mebibytes(), "MiB")
+    if torch.cuda.is_available():
+        state.cost("peak GPU memory", torch.cuda.max_memory_allocated() / 2**20, "MiB")
+    parts = {kind: str(model.settings[kind]["name"]) for kind in ("backbone", "pooling", "loss")}
+    reranker = settings.rerank.name
+    warnings = [*state.warnings]
+    if overlap := dataset.facts.get("train/test overlap"):
+        warnings.append(f"training and test overlap: {overlap}")
+    if state.ground_truth_used:
+        warnings.append("ground truth chose which candidates were re-ranked")
+    options = ", ".join(f"{key}={value}" for key, value in settings.rerank.options.items())
+    return RunRecord(
+        run_id=state.folder.name,
+        title=settings.title or _title(model, settings.pooling.name, settings.loss.name, parts["backbone"]),
+        method=settings.method,
+        parts=parts | ({} if reranker is None else {"re-ranker": reranker}),
+        dataset=dataset.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        stages=[
+            stage(name, result, dataset.query_groups, settings.evaluate.resamples, settings.seed)
+            for name, result in results.items()
+        ],
+        costs=state.costs,
+        card=protocol_card(
+            settings,
+            dataset,
+            model,
+            ranked=ranked,
+            reranking="none" if reranker is None else f"{reranker} ({options or 'defaults'})",
+            reranked=state.reranked,
+            ground_truth_in_candidates=state.ground_truth_used,
+            warnings=warnings,
+        ),
+        provenance=provenance(settings.seed, str(model.device.type)),
+        published=[figure for figure in model.card.published if figure.dataset == dataset.name],
+        validation=[] if trained is None else trained.history,
+    )
+
+
+def write_run(
+    folder: Path,
+    record: RunRecord,
+    dataset: RetrievalDataset,
+    stages: Mapping[str, Ranking],
+    results: Mapping[str, Result],
+    verify: Verify | None,
+) -> None:
+    """Write the per-query table, the rankings and the gallery, then the record, which makes the run a finished one."""
+    table = per_query_table(dataset.queries.names, dataset.query_groups, results)
+    partial = folder / "per_query.partial"
+    table.to_parquet(partial, index=False)
+    partial.replace(folder / "per_query.parquet")
+
+    last, first = stages[list(stages)[-1]], stages["global"]
+    arrays: dict[str, Any] = {"indices": last.indices.numpy(), "scores": last.scores.numpy()}
+    if len(stages) > 1:
+        arrays |= {"global_indices": first.indices.numpy(), "global_scores": first.scores.numpy()}
+    partial = folder / "ranking.partial.npz"
+    np.savez_compressed(partial, **arrays)
+    partial.replace(folder / "ranking.npz")
+
+    drawn = gallery(dataset, last, first if len(stages) > 1 else None, verify)
+    partial = folder / "gallery.partial"
+    partial.write_text(drawn.model_dump_json(), encoding="utf-8")
+    partial.replace(folder / "gallery.json")
+    record.write(folder)
+
+
+def _title(model: RetrievalModule, pooling: str | None, loss: str | None, backbone: str) -> str:
+    swapped = [f"{kind} {name}" for kind, name in (("pooling", pooling), ("loss", loss)) if name is not None]
+    return ", ".join([f"{model.card.title} {backbone}", *swapped])
+
+
+def _peak_mebibytes() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

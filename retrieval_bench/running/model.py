@@ -1,0 +1,80 @@
+"""The model of a run, trained if the run trains."""
+
+from retrieval_bench.data.module import RetrievalDataModule
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.registry import create_model
+from retrieval_bench.running.state import RunState
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.run import PartSettings, RunSettings
+from retrieval_bench.training.fit import Trained, fit
+from retrieval_bench.values.dataset import RetrievalDataset
+
+
+def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool) -> RetrievalModule:
+    """The method of a run, with the protocol and recipe that its settings ask for."""
+    classes = len(dataset.train.classes) if training and dataset.train is not None else None
+    model = create_model(
+        settings.method,
+        backbone=settings.backbone.given(),
+        pooling=settings.pooling.given(),
+        loss=settings.loss.given(),
+        num_classes=classes,
+        weights=settings.weights,
+        **settings.model,
+    )
+    model.recipe = settings.train.resolve(model.recipes)
+    if settings.extract.image_size is not None:
+        shrinking = "bilinear-antialias" if model.protocol.resize == "none" else model.protocol.resize
+        model.protocol = model.protocol.model_copy(
+            update={"image_size": settings.extract.image_size, "resize": shrinking}
+        )
+    if settings.extract.scales is not None:
+        model.protocol = model.protocol.model_copy(update={"scales": settings.extract.scales})
+    return model
+
+
+def resolved(settings: RunSettings, model: RetrievalModule) -> RunSettings:
+    """The settings with nothing left to defaults: the parts and options of the model, every value of the recipe."""
+    chosen = dict(model.settings)
+    chosen.pop("num_classes", None)
+    parts = {kind: PartSettings(**chosen.pop(kind)) for kind in ("backbone", "pooling", "loss")}
+    train = settings.train.model_copy(update=model.recipe.model_dump())
+    return settings.model_copy(update={**parts, "model": chosen, "train": train})
+
+
+def trains(settings: RunSettings, dataset: RetrievalDataset) -> bool:
+    """Whether this run trains.
+
+    Raises:
+        InputError: it should, but there is nothing to train on.
+    """
+    wanted = settings.weights is None if settings.train.enabled is None else settings.train.enabled
+    if wanted and dataset.train is None:
+        raise InputError(
+            f"dataset {dataset.name!r} has no training images: give weights=FILE, or train.enabled=false to see the "
+            "floor of an untrained network"
+        )
+    return wanted
+
+
+def train(current: RunState, model: RetrievalModule, dataset: RetrievalDataset) -> Trained:
+    """Train the model in place with its recipe; a run that was interrupted goes on."""
+    settings = current.settings
+    data = RetrievalDataModule(
+        dataset,
+        model.recipe,
+        model.protocol,
+        seed=settings.seed,
+        workers=settings.runtime.workers,
+        batch_size_extract=settings.extract.batch_size,
+        cache="memory" if settings.train.cache_images else "none",
+        validation_share=settings.train.validation_share,
+        on_error=settings.extract.on_error,
+    )
+    assert dataset.train is not None
+    model.trained_on = f"{dataset.name} train: {len(dataset.train)} images, {len(dataset.train.classes)} classes"
+    trained = fit(model, data, current.folder, settings.runtime, validate_every=settings.train.validate_every)
+    current.cost("training", trained.seconds, "s")
+    if trained.seconds > 0:
+        current.cost("training speed", trained.images / trained.seconds, "images/s")
+    return trained

@@ -1,0 +1,81 @@
+"""The re-ranking step of a run."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from retrieval_bench.extraction.store import DescriptorStore
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.recording.gallery import Points
+from retrieval_bench.reranking.base import Reranker, create_reranker
+from retrieval_bench.running.state import RunState
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.values.dataset import RetrievalDataset
+from retrieval_bench.values.ranking import Ranking
+
+AT_ONCE = 4
+"""Queries given to a re-ranker at once: enough for its threads, few enough for the bar to move."""
+
+
+def build_reranker(settings: RunSettings, model: RetrievalModule, dataset: RetrievalDataset) -> Reranker | None:
+    """The re-ranker of a run, or None.
+
+    Raises:
+        InputError: one that needs what the method does not give.
+    """
+    name = settings.rerank.name
+    if name is None:
+        return None
+    if name == "geometric" and not model.has_local_features:
+        raise InputError(
+            f"re-ranker 'geometric' compares local features, which method {settings.method!r} has not; use delg, or "
+            "rerank=none"
+        )
+    options = settings.rerank.options
+    if options.get("junk", "keep") != "keep":
+        options["junk_rows"] = [entry.get("junk", []) for entry in dataset.ground_truth]
+    return create_reranker(name, **options)
+
+
+def features(store: DescriptorStore, rows: Sequence[int] | None, model: RetrievalModule) -> Any:
+    """What a re-ranker compares: local features where the method has them, else descriptors."""
+    if not model.has_local_features:
+        return store.tensor(rows)
+    features = store.local_features
+    return features if rows is None or len(rows) == len(features) else [features[row] for row in rows]
+
+
+def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, database: Any) -> Ranking:
+    """Re-rank a few queries at a time, so that progress shows."""
+    state.reranked = min(int(getattr(reranker, "top_k", ranking.k)), ranking.k)
+    state.ground_truth_used = reranker.uses_ground_truth
+    with state.timed("re-ranking", per="pair", count=len(ranking) * state.reranked):
+        if reranker.uses_ground_truth:
+            return reranker(ranking, queries, database)
+        columns = (TextColumn("[bold]re-rank"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        parts = []
+        with Progress(*columns, console=state.console) as bar:
+            task = bar.add_task("", total=len(ranking))
+            for start in range(0, len(ranking), AT_ONCE):
+                few = slice(start, start + AT_ONCE)
+                parts.append(reranker(Ranking(ranking.indices[few], ranking.scores[few]), queries[few], database))
+                bar.advance(task, len(parts[-1]))
+        return Ranking(torch.cat([part.indices for part in parts]), torch.cat([part.scores for part in parts]))
+
+
+def verifier(reranker: Reranker, queries: Any, database: Any) -> Callable[[int, int], tuple[Points, Points]] | None:
+    """Gives the verified keypoints of a (query, database row) pair, where the re-ranker matches keypoints."""
+    check = getattr(reranker, "verify", None)
+    if check is None:
+        return None
+
+    def verify(query: int, row: int) -> tuple[Points, Points]:
+        asked, known = queries[query], database[row]
+        found = check(asked, known)
+        pairs = found.matches[found.inlier_mask]
+        return asked.keypoints[pairs[:, 0]].tolist(), known.keypoints[pairs[:, 1]].tolist()
+
+    return verify

@@ -1,0 +1,176 @@
+"""Settings from YAML files and the command line, in layers; the last one wins.
+
+defaults < ``configs/methods/<method>.yaml`` < ``configs/datasets/<dataset>.yaml`` < ``--config`` < command line
+
+A dataset file may hold a section ``from_scratch``, which applies only where no weights are given: the sizes at which a
+network trains on that dataset in little time.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.places import config_folder
+from retrieval_bench.settings.run import PartSettings, RunSettings
+
+PARTS = ("dataset", "backbone", "pooling", "loss", "rerank")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads ``1e-3`` as text; here it is a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+$"), list("+-.0123456789")
+)
+
+
+def load_settings(overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
+    """The settings of a run.
+
+    Args:
+        overrides: ``key=value``, ``section.key=value``, or a part by its name (``pooling=rgem``).
+        config: a YAML file with any of the settings.
+
+    Raises:
+        InputError: a missing or malformed file, an unknown key (with the nearest known one), or a wrong type.
+    """
+    given = read_yaml(config) if config is not None else {}
+    parsed = [parse_override(override) for override in overrides]
+    # A part's name drops the options below it, so names come before options whatever their order.
+    for override in sorted(parsed, key=lambda one: not _names_part(one)):
+        merge(given, override)
+    return layered(given)
+
+
+def layered(values: Mapping[str, Any]) -> RunSettings:
+    """The settings that `values` give over the presets of their method and dataset.
+
+    Raises:
+        InputError: an unknown key or a wrong type.
+    """
+    given = {key: _spelt_out(key, value) for key, value in values.items()}
+    method = given.get("method", "gem")
+    dataset = _name(given.get("dataset", {})) or "synthetic"
+    layers: dict[str, Any] = {}
+    merge(layers, _optional(config_folder() / "methods" / f"{method}.yaml"))
+    defaults = _optional(config_folder() / "datasets" / f"{dataset}.yaml")
+    from_scratch = defaults.pop("from_scratch", {})
+    merge(layers, defaults)
+    if given.get("weights") is None:
+        merge(layers, from_scratch)
+    merge(layers, given)
+    return validate(layers)
+
+
+def validate(values: Mapping[str, Any]) -> RunSettings:
+    """Settings from plain values; errors are one line and name the key."""
+    try:
+        return RunSettings.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_message(error)) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping, with parts given by name spelt out.
+
+    Raises:
+        InputError: no such file, or no mapping.
+    """
+    if not path.is_file():
+        raise InputError(f"no settings file at {path}")
+    try:
+        content = _parse(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {' '.join(str(error).split())}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a mapping of settings, got {type(content).__name__}")
+    scratch = content.get("from_scratch")
+    if isinstance(scratch, dict):
+        content["from_scratch"] = {key: _spelt_out(key, value) for key, value in scratch.items()}
+    return {key: _spelt_out(key, value) for key, value in content.items()}
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``section.key=value`` as a nested mapping.
+
+    Raises:
+        InputError: no ``=``, or an empty key.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise InputError(f"{text!r} is no setting; write section.key=value, such as train.epochs=5")
+    try:
+        parsed = _parse(value) if value else None
+    except yaml.YAMLError:
+        parsed = value
+    first, *rest = key.split(".")
+    for name in reversed(rest):
+        parsed = {name: parsed}
+    return {first: _spelt_out(first, parsed)}
+
+
+def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Lay `layer` over `base`, in place. Another part name drops the options of the part below it."""
+    for key, value in layer.items():
+        below = base.get(key)
+        if not (isinstance(below, dict) and isinstance(value, Mapping)):
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+        elif key in PARTS and "name" in value and value["name"] != below.get("name"):
+            base[key] = dict(value)
+        else:
+            merge(below, value)
+
+
+def dump(settings: RunSettings) -> str:
+    """The settings as YAML that `load_settings` reads back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _spelt_out(key: str, value: Any) -> Any:
+    if key in PARTS and (value is None or isinstance(value, str)):
+        return {"name": None if value in (None, "none") else value}
+    return value
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _names_part(override: Mapping[str, Any]) -> bool:
+    return any(key in PARTS and isinstance(value, Mapping) and "name" in value for key, value in override.items())
+
+
+def _name(part: Any) -> str | None:
+    return part.get("name") if isinstance(part, Mapping) else None
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_yaml(path) if path.is_file() else {}
+
+
+def _message(error: ValidationError) -> str:
+    first = error.errors()[0]
+    location = [str(item) for item in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        return nearest(key, [".".join([*location[:-1], name]) for name in _fields(location[:-1])], noun="setting")
+    return f"setting {key}={first['input']!r} is wrong: {first['msg'].lower()}"
+
+
+def _fields(location: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = RunSettings
+    for name in location:
+        annotation = model.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    names = list(model.model_fields)
+    return names if not issubclass(model, PartSettings) else [*names, "<option>"]

@@ -1,0 +1,134 @@
+"""What a run is: one typed object, from YAML files and ``section.key=value`` overrides."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.recipe import Recipe
+
+
+class PartSettings(BaseModel):
+    """A part by name; every other key is an option of that part, checked where the part is built."""
+
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
+
+    name: str | None = Field(default=None, description="null keeps the method's own")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The part's options."""
+        return dict(self.model_extra or {})
+
+    def given(self) -> dict[str, Any] | None:
+        """What the user gave, or None where it is nothing."""
+        part = {"name": self.name} if self.name is not None else {}
+        return {**part, **self.options} or None
+
+
+class DatasetSettings(PartSettings):
+    """A dataset by name, with its options."""
+
+    name: str | None = "synthetic"
+    root: Path | None = Field(default=None, description="its folder; null: <data folder>/<name>")
+
+
+_NULLABLE: dict[str, Any] = {
+    name: (Optional[field.annotation], Field(default=None, description=field.description))  # noqa: UP045
+    for name, field in Recipe.model_fields.items()
+}
+RecipeOverrides = create_model("RecipeOverrides", __config__=ConfigDict(extra="forbid"), **_NULLABLE)
+"""Every key of a recipe, null where the recipe's value stands."""
+
+
+class TrainSettings(RecipeOverrides):  # type: ignore[valid-type, misc]
+    """Whether and how the method is trained before it is evaluated."""
+
+    enabled: bool | None = Field(default=None, description="null: train unless weights are given")
+    recipe: str = Field(default="base", description="one of the method's recipes; keys of a recipe override it")
+    cache_images: bool = Field(default=True, description="keep decoded training images in memory where they fit")
+    validation_share: float = Field(default=0.05, ge=0, lt=1, description="of each training class, held out")
+    validate_every: int = Field(default=1, ge=1, description="epochs between two validations")
+
+    def resolve(self, recipes: Mapping[str, Recipe]) -> Recipe:
+        """The named recipe with the overrides that were given.
+
+        Raises:
+            InputError: an unknown recipe, or a value that it refuses.
+        """
+        if self.recipe not in recipes:
+            raise InputError(nearest(self.recipe, recipes, noun="recipe"))
+        given = {name: value for name in Recipe.model_fields if (value := getattr(self, name)) is not None}
+        try:
+            return Recipe.model_validate(recipes[self.recipe].model_dump() | given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"train.{first['loc'][0]}={first['input']!r}: {first['msg']}") from error
+
+
+class ExtractSettings(BaseModel):
+    """How descriptors are computed. None keeps the method's published protocol."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scales: tuple[float, ...] | None = None
+    image_size: int | None = Field(default=None, ge=1, description="longest side; overrides the protocol's")
+    batch_size: int = Field(default=16, ge=1)
+    dtype: Literal["float16", "float32"] = "float32"
+    on_error: Literal["error", "skip"] = Field(default="error", description="the fate of an image that cannot be read")
+
+
+class SearchSettings(BaseModel):
+    """How the database is searched."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    backend: str = "torch"
+    k: int | None = Field(default=None, ge=1, description="rows ranked per query; null: all")
+
+
+class EvaluateSettings(BaseModel):
+    """How certain the figures are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    resamples: int = Field(default=2000, ge=0, description="of the bootstrap interval; 0 leaves it out")
+
+
+class RuntimeSettings(BaseModel):
+    """Where a run computes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(default=1, ge=1)
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
+        default="auto", description="auto: bf16-mixed on a GPU that has it, else 16-mixed; float32 on a CPU"
+    )
+    workers: int | None = Field(default=None, ge=0, description="loader processes; null: as many as cores, at most 8")
+
+
+class RunSettings(BaseModel):
+    """Everything that decides a run."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    method: str = "gem"
+    title: str | None = Field(default=None, description="how tables call the run; null: method and swapped parts")
+    dataset: DatasetSettings = DatasetSettings()
+    backbone: PartSettings = PartSettings()
+    pooling: PartSettings = PartSettings()
+    loss: PartSettings = PartSettings()
+    rerank: PartSettings = Field(default=PartSettings(), description="re-ranker; name null: none")
+    model: dict[str, Any] = Field(default_factory=dict, description="options of the method, such as dim")
+    weights: Path | None = Field(default=None, description="a checkpoint of ours or in the authors' format")
+    train: TrainSettings = TrainSettings()
+    extract: ExtractSettings = ExtractSettings()
+    search: SearchSettings = SearchSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    seed: int = Field(default=0, ge=0)
+    runs: Path = Field(default=Path("runs"), description="where run folders go")
+    plugins: list[Path] = Field(default_factory=list, description="Python files that register parts")

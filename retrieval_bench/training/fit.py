@@ -1,0 +1,126 @@
+"""Training with Lightning: checkpoints, resume, EMA, TensorBoard, progress."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from retrieval_bench.data.module import RetrievalDataModule
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.settings.run import RuntimeSettings
+from retrieval_bench.training.history import History
+from retrieval_bench.training.pictures import TrainingPictures
+from retrieval_bench.training.progress import TrainingProgress
+from retrieval_bench.training.validation import RetrievalValidation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left behind.
+
+    Attributes:
+        history: per epoch: losses, learning rate, validation figures.
+        seconds: wall-clock time of this process, validation included.
+        images: training images that passed through the network.
+        checkpoint: the file with the final weights.
+    """
+
+    history: list[dict[str, float]]
+    seconds: float
+    images: int
+    checkpoint: Path
+
+
+def fit(
+    model: RetrievalModule,
+    data: RetrievalDataModule,
+    folder: Path,
+    runtime: RuntimeSettings,
+    *,
+    validate_every: int = 1,
+) -> Trained:
+    """Train `model` in place with its recipe.
+
+    A folder that holds the checkpoint of an unfinished training is continued where it stopped, with the same result as
+    an uninterrupted one.
+
+    Args:
+        model: its ``recipe`` decides epochs, optimiser and schedule.
+        data: training and validation loaders.
+        folder: of the run; checkpoints go to ``checkpoints/``, TensorBoard events to ``tensorboard/``.
+        runtime: accelerator, devices, precision.
+        validate_every: epochs between two validations.
+    """
+    recipe = model.recipe
+    history = History(folder / "history.json")
+    progress = TrainingProgress()
+    checkpoints = ModelCheckpoint(folder / "checkpoints", filename="epoch{epoch:03d}", save_last=True, save_top_k=0)
+    callbacks: list[Callback] = [
+        RetrievalValidation(),
+        TrainingPictures(),
+        LearningRateMonitor("step"),
+        history,
+        progress,
+        checkpoints,
+    ]
+    if recipe.ema:
+        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema))
+    with quiet():
+        trainer = pl.Trainer(
+            accelerator=runtime.accelerator,
+            devices=runtime.devices,
+            precision=precision(runtime),
+            max_epochs=recipe.epochs,
+            accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.clip_norm or None,
+            check_val_every_n_epoch=validate_every,
+            num_sanity_val_steps=0,
+            sync_batchnorm=runtime.devices > 1,
+            use_distributed_sampler=False,
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            callbacks=callbacks,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=10,
+        )
+        last = folder / "checkpoints" / "last.ckpt"
+        trainer.fit(model, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    model.weights_source = "trained in this run"
+    final = folder / "checkpoints" / "final.ckpt"
+    trainer.save_checkpoint(final, weights_only=True)
+    model.eval()
+    return Trained(history.rows, progress.seconds, progress.images, final)
+
+
+def precision(runtime: RuntimeSettings) -> Any:
+    """Lightning's precision: as set, or mixed on a GPU and float32 on a CPU."""
+    if runtime.precision != "auto":
+        return runtime.precision
+    if runtime.accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's notes about hardware and loaders out of the user's way; errors still show."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning")
+        warnings.filterwarnings("ignore", module=r"torch\.utils\.data")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,79 @@
+"""A training bar that says what a waiting person wants to know."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress(Callback):
+    """One bar over all steps, with loss, validation mAP and images per second; it also measures both.
+
+    Attributes:
+        seconds: of training in this process, validation included.
+        images: that passed through the network.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.images = 0
+        self._started = 0.0
+        self._task: TaskID | None = None
+        self._bar = Progress(
+            TextColumn("[bold]train"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]}  mAP {task.fields[map]}"),
+            TextColumn("{task.fields[rate]} images/s"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar."""
+        if not trainer.is_global_zero:
+            return
+        batches = int(trainer.num_training_batches)
+        total = batches * (trainer.max_epochs or 1)
+        done = trainer.current_epoch * batches
+        self._bar.start()
+        self._task = self._bar.add_task("train", total=total, completed=done, epoch="-", loss="-", map="-", rate="-")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Advance."""
+        self.images += len(batch["labels"]) * trainer.world_size
+        if self._task is None:
+            return
+        elapsed = time.perf_counter() - self._started
+        loss = trainer.callback_metrics.get("train/loss_step", trainer.callback_metrics.get("train/loss"))
+        self._bar.update(
+            self._task,
+            advance=1,
+            epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+            loss="-" if loss is None else f"{float(loss):.3f}",
+            rate=f"{self.images / elapsed:.0f}",
+        )
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the validation mAP."""
+        value = trainer.callback_metrics.get("validation/map")
+        if self._task is not None and value is not None:
+            self._bar.update(self._task, map=f"{100 * float(value):.1f}")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock and close the bar."""
+        self.seconds = time.perf_counter() - self._started
+        self._bar.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()

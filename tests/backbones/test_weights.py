@@ -1,0 +1,84 @@
+"""Backbone weights from a file: every tensor accounted for."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from retrieval_bench.backbones import create_backbone
+from retrieval_bench.backbones.weights import CIRTORCH, load_backbone_weights
+from retrieval_bench.settings.errors import InputError
+
+
+def donor(name: str = "resnet18") -> dict[str, torch.Tensor]:
+    torch.manual_seed(5)
+    return timm.create_model(name).state_dict()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
+def test_safetensors_of_the_whole_model(tmp_path: Path, name: str) -> None:
+    state = donor(name)
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "w.safetensors")
+    body = create_backbone(name, weights=tmp_path / "w.safetensors").body
+    again = create_backbone(name).body
+    unused = load_backbone_weights(again, tmp_path / "w.safetensors", later=state)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in body.state_dict().items())
+    assert len(unused) + len(body.state_dict()) == len(state)
+    assert set(unused.values()) <= {"classifier of the pre-training", "beyond the last stage in use"}
+
+
+def test_wrapped_torch_file(tmp_path: Path) -> None:
+    state = donor()
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": v for key, v in state.items()}}, tmp_path / "w.pth")
+    body = create_backbone("resnet18", weights=tmp_path / "w.pth").body
+    assert all(torch.equal(value, state[key]) for key, value in body.state_dict().items())
+
+
+def test_bare_sequential_of_cirtorch(tmp_path: Path) -> None:
+    positions = {ours: theirs for theirs, ours in CIRTORCH.items()}
+    state = {key: value for key, value in donor().items() if not key.startswith("fc.")}
+    renamed = {positions[f"{key.split('.')[0]}."] + key.split(".", 1)[1]: value for key, value in state.items()}
+    torch.save(renamed, tmp_path / "w.pth")
+    body = create_backbone("resnet18", weights=tmp_path / "w.pth").body
+    assert all(torch.equal(value, state[key]) for key, value in body.state_dict().items())
+
+
+def test_later_stages_and_the_classifier_are_named(tmp_path: Path) -> None:
+    state = donor()
+    torch.save(state, tmp_path / "w.pth")
+    unused = load_backbone_weights(create_backbone("resnet18", out_stages=(-2,)).body, tmp_path / "w.pth", later=state)
+    assert unused["fc.weight"] == "classifier of the pre-training"
+    assert unused["layer4.0.conv1.weight"] == "beyond the last stage in use"
+    assert all(key.startswith(("fc.", "layer4.")) for key in unused)
+
+
+def test_tensors_that_do_not_fit_are_listed(tmp_path: Path) -> None:
+    state = donor()
+    del state["layer1.0.conv1.weight"]
+    state["stranger"] = torch.zeros(2)
+    state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(InputError) as error:
+        create_backbone("resnet18", weights=tmp_path / "w.pth")
+    assert "1 missing: layer1.0.conv1.weight;" in str(error.value)
+    assert "1 unexpected: stranger;" in str(error.value)
+    assert "1 misshaped: conv1.weight (64, 1, 7, 7) for (64, 3, 7, 7)" in str(error.value)
+
+
+def test_files_that_are_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("hello")
+    torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "broken.safetensors").write_bytes(b"1234")
+    for name, message in (
+        ("text.pth", "without running code"),
+        ("module.pth", "without running code"),
+        ("list.pth", "no state dict"),
+        ("broken.safetensors", "without running code"),
+        ("absent.pth", "no weight file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            create_backbone("resnet18", weights=tmp_path / name)

@@ -1,0 +1,117 @@
+from retrieval_bench.reporting.cells import interval, percent
+from retrieval_bench.reporting.tables import (
+    card_warnings,
+    comparison_table,
+    costs_table,
+    groups_table,
+    map_table,
+    precision_table,
+    published_table,
+)
+from retrieval_bench.settings.record import LEVELS, Level, Published
+
+
+def test_map_table_holds_the_figures_of_the_record(make_record):
+    record = make_record()
+    table = map_table(record)
+    assert [row[0].text for row in table.rows] == ["before re-ranking", "after re-ranking"]
+    for row, stage in zip(table.rows, record.stages, strict=True):
+        for cell, level in zip(row[1:], LEVELS, strict=True):
+            assert cell.text == percent(stage.levels[level].map)
+            assert cell.aside == interval(stage.levels[level].interval)
+    assert table.rows[0][1].text == "71.23"
+    assert table.rows[0][1].aside == "[66.91, 75.11]"
+    assert any("12 easy, 11 medium, 10 hard" in note for note in table.notes)
+
+
+def test_precision_table_holds_every_cut_of_every_level(make_record):
+    record = make_record()
+    table = precision_table(record)
+    assert [column.name for column in table.columns[1:]] == ["@1", "@5", "@10"] * 3
+    expected = [record.stages[1].levels[level].precision_at[cut] for level in LEVELS for cut in (1, 5, 10)]
+    assert [cell.text for cell in table.rows[1][1:]] == [percent(value) for value in expected]
+
+
+def test_a_level_without_queries_is_a_dash(make_record, make_stage):
+    empty = Level(map=None, interval=None, precision_at={1: None}, queries=0)
+    record = make_record(stages=[make_stage(hard=empty)])
+    cell = map_table(record).rows[0][3]
+    assert (cell.text, cell.aside) == ("—", "")
+    assert map_table(record).rows[0][0].text == "global, no re-ranking"
+    assert [cell.text for cell in precision_table(record).rows[0][7:]] == ["—", "—", "—"]
+
+
+def test_groups_are_rows_and_stages_columns(make_record, make_stage):
+    rows = groups_table(make_record()).rows
+    assert [[cell.text for cell in row] for row in rows] == [
+        ["facades", "60.00", "63.00"],
+        ["towers", "40.00", "43.00"],
+    ]
+    assert groups_table(make_record(stages=[make_stage().model_copy(update={"groups": {}})])) is None
+
+
+def test_costs_keep_their_units(make_record):
+    assert [[cell.text for cell in row] for row in costs_table(make_record()).rows] == [
+        ["training", "153.2", "s"],
+        ["descriptor store", "3,276,800", "bytes"],
+        ["re-ranking per query", "0.0432", "s"],
+    ]
+
+
+def test_published_and_measured_have_columns_of_their_own(make_record):
+    table = published_table(make_record())
+    heads = [column.name for column in table.columns]
+    published, measured = heads.index("Published mAP"), heads.index("This run's mAP")
+    other, same = table.rows
+    assert (other[published].text, other[measured].text) == ("76.54", "—")
+    assert (same[published].text, same[measured].text) == ("40.00", "31.23")
+    assert same[-1].text == "Notes & <data>"
+    assert published_table(make_record(published=[])) is None
+
+
+def test_a_published_stage_that_was_not_run_has_no_measured_figure(make_record, make_stage):
+    figure = Published(dataset="synthetic", level="medium", stage="reranked", map=0.5, variant="R50", source="Paper")
+    table = published_table(make_record(stages=[make_stage()], published=[figure]))
+    assert table.rows[0][4].text == "—"
+
+
+def test_comparable_runs_carry_no_mark(make_record):
+    table = comparison_table([make_record(), make_record(title="GeM")])
+    assert len(table.rows) == 4
+    assert not any(cell.mark for row in table.rows for cell in row)
+    assert not any("comparable" in note for note in table.notes)
+
+
+def test_differing_cards_are_marked_and_the_difference_named(make_record, make_card):
+    odd = make_record(title="GeM", card=make_card(truncated_at=100))
+    table = comparison_table([odd, make_record(), make_record(title="DOLG")])
+    assert [row[0].mark for row in table.rows] == [" (a)", " (a)", "", "", "", ""]
+    assert "(a) not comparable: truncated_at 100 instead of none" in table.notes
+
+
+def test_equal_differences_share_a_letter_and_others_do_not(make_record, make_card):
+    usual = [make_record(title=title) for title in "xyz"]
+    cut = [make_record(title=title, card=make_card(truncated_at=100)) for title in "pq"]
+    white = make_record(title="w", card=make_card(whitening="PCA"))
+    marks = [row[0].mark for row in comparison_table([*usual, *cut, white]).rows[::2]]
+    assert marks == ["", "", "", " (a)", " (a)", " (b)"]
+
+
+def test_two_datasets_get_a_column_and_a_mark(make_record, make_card):
+    other = make_record(dataset="roxford5k", card=make_card(dataset="roxford5k"))
+    table = comparison_table([make_record(), other])
+    assert [row[1].text for row in table.rows] == ["synthetic", "synthetic", "roxford5k", "roxford5k"]
+    assert table.rows[2][0].mark == " (a)"
+
+
+def test_warnings_reach_the_comparison(make_record, make_card):
+    leaking = make_record(card=make_card(ground_truth_in_candidates=True, warnings=["tuned on the test queries"]))
+    assert len(card_warnings(leaking)) == 2
+    table = comparison_table([leaking, make_record(title="GeM")])
+    assert table.rows[0][0].mark == " (!)"
+    assert "! DELG ResNet-18: tuned on the test queries" in table.notes
+    assert any("ground truth chose" in note for note in table.notes)
+
+
+def test_an_empty_comparison_is_an_empty_table():
+    assert comparison_table([]).rows == ()

@@ -1,0 +1,39 @@
+"""The sentence about an unknown name."""
+
+import pytest
+
+from retrieval_bench.settings.errors import SHOWN, InputError, nearest
+
+
+def test_the_nearest_name_comes_first_and_all_are_listed():
+    assert nearest("gme", ["spoc", "gem", "mac"], noun="pooling") == (
+        "unknown pooling 'gme'; did you mean 'gem'? (known: gem, mac, spoc)"
+    )
+
+
+def test_nothing_near_gives_no_guess():
+    sentence = nearest("zzz", ["gem", "mac"], noun="pooling")
+    assert "did you mean" not in sentence
+    assert "gem, mac" in sentence
+
+
+def test_nothing_known():
+    assert nearest("gem", [], noun="pooling") == "unknown pooling 'gem' (known: none)"
+
+
+def test_of_many_names_the_near_ones_are_listed_with_their_number():
+    known = [f"resnet{depth}" for depth in range(100)] + ["swin"]
+    sentence = nearest("resnet500", known, noun="backbone")
+    listed = sentence.partition("(known: ")[2].split(", ")
+    assert len(listed) == SHOWN + 1
+    assert all(name.startswith("resnet") for name in listed[:-1])
+    assert listed[-1] == "... 101 in all)"
+
+
+@pytest.mark.parametrize("name", ["gme", "x" * 300])
+def test_it_is_one_line(name):
+    assert "\n" not in nearest(name, ["gem"], noun="pooling")
+
+
+def test_an_input_error_is_a_value_error():
+    assert issubclass(InputError, ValueError)

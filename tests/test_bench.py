@@ -1,0 +1,168 @@
+"""A whole run, small: what it leaves behind, that a rerun gives the same figures, and what each wrong input says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import retrieval_bench as rb
+from retrieval_bench.bench import run, score_again
+from retrieval_bench.settings.loading import load_settings
+from retrieval_bench.settings.record import Gallery, read_record
+
+SMALL = (
+    "dataset.train_landmarks=4",
+    "dataset.train_images_per_landmark=6",
+    "dataset.validation_landmarks=2",
+    "dataset.validation_images_per_landmark=3",
+    "dataset.test_landmarks=3",
+    "dataset.queries_per_landmark=1",
+    "dataset.database_images_per_landmark=6",
+    "dataset.lookalikes=1",
+    "dataset.images_per_lookalike=2",
+    "dataset.distractors=4",
+    "dataset.image_size=96",
+    "backbone=resnet10t",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "train.image_size=64",
+    "model.dim=32",
+    "evaluate.resamples=50",
+    "runtime.workers=0",
+)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    return tmp_path_factory.mktemp("synthetic")
+
+
+def settings(method: str, root: Path, runs: Path, *more: str):
+    return load_settings([f"method={method}", *SMALL, f"dataset.root={root}", f"runs={runs}", *more])
+
+
+@pytest.fixture(scope="module")
+def delg(data_root, tmp_path_factory):
+    return run(settings("delg", data_root, tmp_path_factory.mktemp("runs")), Console(quiet=True))
+
+
+def test_the_run_folder_holds_everything(delg):
+    record, folder = delg
+    kept = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "record.json", "per_query.parquet", "ranking.npz", "gallery.json", "report.html"} <= kept
+    assert not [name for name in kept if "partial" in name]
+    assert read_record(folder) == record
+    assert list((folder / "tensorboard").glob("events*"))
+    assert (folder / "checkpoints" / "final.ckpt").is_file()
+
+
+def test_the_record_says_how_it_was_made(delg):
+    record, _ = delg
+    assert [stage.name for stage in record.stages] == ["global", "reranked"]
+    assert record.parts == {"backbone": "resnet10t", "pooling": "gem", "loss": "arcface", "re-ranker": "geometric"}
+    card = record.card
+    assert card.train_set == "synthetic train: 24 images, 4 classes"
+    assert card.weights == "trained in this run"
+    assert len(card.weights_digest) == 64
+    assert card.ground_truth_in_candidates is False
+    assert {"training", "extraction", "re-ranking per pair", "descriptor"} <= {cost.name for cost in record.costs}
+    assert record.published == []
+    assert len(record.validation) == 1
+    assert "validation/map" in record.validation[0]
+
+
+def test_the_files_agree_with_the_record(delg):
+    record, folder = delg
+    table = pd.read_parquet(folder / "per_query.parquet")
+    for stage in record.stages:
+        for level, figures in stage.levels.items():
+            mean = table[f"{stage.name}/ap_{level}"].mean()
+            assert figures.map == pytest.approx(mean, nan_ok=True)
+    again = score_again(folder)
+    assert again["reranked"].map_medium == pytest.approx(record.stages[1].levels["medium"].map)
+    assert again["global"].map_medium == pytest.approx(record.stages[0].levels["medium"].map)
+    gallery = Gallery.model_validate_json((folder / "gallery.json").read_text())
+    assert len(gallery.rows) == len(table)
+    assert all(Path(candidate.path).is_file() for row in gallery.rows for candidate in row.best)
+
+
+def test_the_config_of_a_run_repeats_it(delg, tmp_path):
+    record, folder = delg
+    repeated, other = run(load_settings([f"runs={tmp_path}"], folder / "config.yaml"), Console(quiet=True))
+    assert other != folder
+    assert [stage.model_dump() for stage in repeated.stages] == [stage.model_dump() for stage in record.stages]
+    assert repeated.card.weights_digest == record.card.weights_digest
+    with np.load(folder / "ranking.npz") as first, np.load(other / "ranking.npz") as second:
+        np.testing.assert_array_equal(first["indices"], second["indices"])
+
+
+def test_a_trained_checkpoint_is_evaluated_without_training(delg, data_root, tmp_path):
+    record, folder = delg
+    weights = folder / "checkpoints" / "final.ckpt"
+    evaluated, _ = run(settings("delg", data_root, tmp_path, f"weights={weights}"), Console(quiet=True))
+    assert evaluated.stages[1].levels["medium"].map == pytest.approx(record.stages[1].levels["medium"].map)
+    assert evaluated.card.train_set == record.card.train_set
+    assert evaluated.card.weights_digest == record.card.weights_digest
+    assert "final.ckpt" in evaluated.card.weights
+
+
+def test_a_killed_run_goes_on_where_it_was(delg, data_root, tmp_path, monkeypatch):
+    record, _ = delg
+    wanted = settings("delg", data_root, tmp_path)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("retrieval_bench.bench.write_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(wanted, Console(quiet=True))
+    (unfinished,) = (tmp_path / "synthetic" / "delg").iterdir()
+    continued, folder = run(wanted, Console(quiet=True))
+    assert folder == unfinished
+    assert [stage.model_dump() for stage in continued.stages] == [stage.model_dump() for stage in record.stages]
+    assert any("stored" in cost.name for cost in continued.costs)
+
+
+def test_gem_from_plain_values(data_root, tmp_path):
+    values: dict = {"method": "gem", "train": {"enabled": False}, "model": {"dim": 16}, "backbone": "resnet10t"}
+    values["dataset"] = {"name": "synthetic", "root": str(data_root)}
+    for setting in SMALL:
+        key, _, value = setting.partition("=")
+        section, _, option = key.partition(".")
+        if section == "dataset":
+            values["dataset"][option] = int(value)
+    record = rb.bench({**values, "runs": str(tmp_path)}, console=Console(quiet=True))
+    assert [stage.name for stage in record.stages] == ["global"]
+    assert any("untrained" in warning for warning in record.card.warnings)
+    assert record.stages[0].levels["medium"].map is not None
+
+
+def test_skipped_images_are_named_on_the_card(tmp_path):
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{number}.png")
+    (tmp_path / "images" / "b" / "broken.jpg").write_bytes(b"no image")
+    wanted = [
+        "method=gem",
+        "dataset=folder",
+        f"dataset.root={tmp_path / 'images'}",
+        "backbone=resnet10t",
+        "model.dim=16",
+        "train.enabled=false",
+        f"runs={tmp_path / 'runs'}",
+        "runtime.workers=0",
+    ]
+    with pytest.raises(rb.InputError, match=r"broken\.jpg"):
+        run(load_settings(wanted), Console(quiet=True))
+    record, folder = run(load_settings([*wanted, "extract.on_error=skip"]), Console(quiet=True))
+    assert any("broken.jpg" in warning for warning in record.card.warnings)
+    assert len(json.loads((folder / "gallery.json").read_text())["rows"]) == 6

@@ -1,0 +1,176 @@
+"""Exit codes and messages of the command line: one clear line for each mistake, no traceback, nothing half-written."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from retrieval_bench.cli import call
+
+
+def refused(capsys, *words: str) -> str:
+    """The one line that a wrong input gives."""
+    assert call(words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "Traceback" not in " ".join(lines)
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert errors == lines[-1:]
+    return errors[0]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    for label in ("bridge", "tower"):
+        (folder / label).mkdir(parents=True)
+        for number in range(2):
+            pixels = np.random.default_rng(number).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["bench", "dleg"], "did you mean 'delg'"),
+        (["bench", "gem", "trian.epochs=2"], "did you mean 'train'"),
+        (["bench", "gem", "train.epocs=2"], "did you mean 'train.epochs'"),
+        (["bench", "gem", "train.epochs=many"], "train.epochs='many'"),
+        (["bench", "gem", "epochs"], "section.key=value"),
+        (["bench", "gem", "dataset=roxford"], "did you mean 'roxford5k'"),
+        (["bench", "gem", "weights=nowhere.pth"], "no weight file at nowhere.pth"),
+        (["bench", "gem", "rerank=geometrik"], "did you mean 'geometric'"),
+        (["bench", "--config", "nowhere.yaml"], "no settings file at nowhere.yaml"),
+        (["bench", "gem", "--plugin", "nowhere.py"], "no plug-in file at nowhere.py"),
+        (["evaluate", "nowhere"], "unknown method 'nowhere'"),
+        (["report", "nowhere"], "no record.json in nowhere"),
+        (["list", "backbones", "--filter", "nothing*"], "none of the backbones matches"),
+        (["data", "verify", "roxford5k", "--root", "nowhere"], "gnd_roxford5k.pkl"),
+        (["weights", "inspect", "nowhere.pth"], "no weight file at nowhere.pth"),
+    ],
+)
+def test_a_wrong_input_is_one_line_and_exit_code_2(words, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert says in refused(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("train.recipe=bse", "did you mean 'base'"),
+        ("pooling=gme", "did you mean 'gem'"),
+        ("pooling.leanable=false", "did you mean 'learnable'"),
+        ("loss=arcfase", "did you mean 'arcface'"),
+        ("backbone=resnet19", "did you mean 'resnet18'"),
+        ("backbone.pretraned=true", "pretraned"),
+        ("model.dims=3", "did you mean 'dim'"),
+        ("dataset.label_colum=x", "did you mean 'label_column'"),
+        ("rerank=geometric", "has not; use delg"),
+        ("search.backend=fais", "did you mean 'faiss'"),
+        ("search.k=100", "larger than the database of 4 images"),
+        ("train.enabled=true", "no training images"),
+    ],
+)
+def test_wrong_parts_and_options(setting, says, capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    words = ("bench", "gem", "dataset=folder", f"dataset.root={pictures}", "backbone=resnet10t", "model.dim=16")
+    assert says in refused(capsys, *words, "train.enabled=false", "runtime.workers=0", setting)
+    assert not list(tmp_path.glob("runs/*/*/*"))
+
+
+def test_a_broken_image_names_itself(capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    (pictures / "tower" / "2.jpg").write_text("<html>")
+    words = ("bench", "gem", "dataset=folder", f"dataset.root={pictures}", "backbone=resnet10t", "model.dim=16")
+    assert "2.jpg" in refused(capsys, *words, "train.enabled=false", "runtime.workers=0")
+
+
+def test_descriptors_that_are_no_numbers_are_refused(capsys, tmp_path, monkeypatch, pictures):
+    import retrieval_bench as rb
+
+    monkeypatch.chdir(tmp_path)
+    model = rb.create_model("gem", backbone="resnet10t", dim=16)
+    torch.nn.init.constant_(model.projection.bias, float("nan"))
+    state = {"state_dict": model.state_dict(), "retrieval_bench": model.own_entry()}
+    torch.save(state, "nan.ckpt")
+    words = ("bench", "gem", "dataset=folder", f"dataset.root={pictures}", "weights=nan.ckpt", "runtime.workers=0")
+    assert "finite" in refused(capsys, *words)
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch):
+    from retrieval_bench.settings.errors import InputError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError):
+        call(["bench", "dleg", "--debug"])
+
+
+def test_a_failure_of_ours_is_exit_code_1(capsys, monkeypatch):
+    monkeypatch.setattr("retrieval_bench.commands.doctor.doctor", lambda arguments: 1 / 0)
+    assert call(["doctor"]) == 1
+    assert capsys.readouterr().err == "failed: ZeroDivisionError: division by zero (--debug shows the traceback)\n"
+
+
+def test_bench_evaluate_and_report_on_own_pictures(capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    words = ("bench", "gem", "dataset=folder", f"dataset.root={pictures}", "backbone=resnet10t", "model.dim=16")
+    assert call([*words, "train.enabled=false", "runtime.workers=0", "extract.image_size=32"]) == 0
+    assert "mAP" in capsys.readouterr().out
+    (folder,) = (tmp_path / "runs" / "folder" / "gem").iterdir()
+    assert call(["evaluate", str(folder)]) == 0
+    assert "global: Result(mAP" in capsys.readouterr().out
+    (folder / "report.html").unlink()
+    assert call(["report"]) == 0
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize("kind", ["methods", "poolings", "losses", "rerankers", "datasets"])
+def test_list_names_every_part(kind, capsys):
+    import retrieval_bench as rb
+
+    assert call(["list", kind]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in getattr(rb, f"list_{kind}")())
+
+
+def test_weights_are_inspected_and_converted(capsys, tmp_path):
+    import retrieval_bench as rb
+
+    model = rb.create_model("gem", backbone="resnet10t", dim=16)
+    source = tmp_path / "own.ckpt"
+    torch.save({"state_dict": model.state_dict(), "retrieval_bench": model.own_entry()}, source)
+    assert call(["weights", "inspect", str(source)]) == 0
+    assert "projection.weight (16, 512)" in capsys.readouterr().out
+    target = tmp_path / "own.safetensors"
+    assert call(["weights", "convert", "gem", str(source), str(target)]) == 0
+    images = torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(rb.create_model("gem", weights=target).describe(images), model.describe(images))
+
+
+def test_doctor_finds_this_environment_in_order(capsys):
+    assert call(["doctor"]) == 0
+    assert "no problems found" in capsys.readouterr().out
+
+
+def test_help_is_quick_and_loads_no_torch():
+    code = "import sys; from retrieval_bench.cli import parser; parser().format_help(); print('torch' in sys.modules)"
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+        assert done.stdout.strip() == "False"
+    assert min(times) < 0.5
+
+
+def test_make_help_names_every_target():
+    root = Path(__file__).parents[1]
+    shown = subprocess.run(["make", "help"], cwd=root, capture_output=True, text=True, check=True).stdout
+    targets = ("setup", "bench", "compare", "train", "extract", "evaluate", "report", "data", "test", "lint", "clean")
+    assert all(f"make {target} " in shown for target in targets)
