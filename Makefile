@@ -14,6 +14,9 @@ RUN_CLI := $(BIN)/retrieval-bench
 SETTINGS = $(if $(DATASET),dataset=$(DATASET)) $(if $(BACKBONE),backbone=$(BACKBONE)) $(if $(POOLING),pooling=$(POOLING)) \
 	$(if $(LOSS),loss=$(LOSS)) $(if $(WEIGHTS),weights=$(WEIGHTS)) $(if $(RERANK),rerank=$(RERANK)) $(SET)
 
+# Threads that spin while they wait starve everything else on a machine of few cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup bench compare train extract evaluate report data test test-slow lint notebooks clean
 

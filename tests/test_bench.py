@@ -1,6 +1,7 @@
 """A whole run, small: what it leaves behind, that a rerun gives the same figures, and what each wrong input says."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_a_killed_run_goes_on_where_it_was(delg, data_root, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("retrieval_bench.bench.write_run", killed)
+        patch.setattr(sys.modules["retrieval_bench.bench"], "write_run", killed)
         with pytest.raises(KeyboardInterrupt):
             run(wanted, Console(quiet=True))
     (unfinished,) = (tmp_path / "synthetic" / "delg").iterdir()

@@ -57,6 +57,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
+        """Whether there are no problems."""
         return not self.problems
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
 from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat
 from retrieval_bench.methods.optimisation import configure
@@ -32,6 +33,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         protocol: how its images are read, normalised and merged over scales.
 
     Attributes:
+        fixed_by_weights: constructor arguments that a checkpoint's tensors decide.
         recipes: training recipes by name: ``base`` is common to all methods, ``published`` the authors'.
         extraction_scales: overrides the protocol's scales in `predict_step`; None keeps them.
         extract_local: whether `predict_step` also returns local features.
@@ -45,6 +47,7 @@ class RetrievalModule(pl.LightningModule, ABC):
     formats: ClassVar[Sequence[CheckpointFormat]] = ()
     card: ClassVar[MethodCard]
     has_local_features: ClassVar[bool] = False
+    fixed_by_weights: ClassVar[tuple[str, ...]] = ("backbone", "dim", "num_classes")
 
     mean: Tensor
     std: Tensor
@@ -101,6 +104,8 @@ class RetrievalModule(pl.LightningModule, ABC):
         """
         normalised = self.normalise(self.checked(images))
         pyramid = self.protocol.scales if scales is None else tuple(scales)
+        if not pyramid:
+            raise InputError("scales must hold at least one image scale; None is the published protocol")
         parts = [
             self.global_descriptors(resize_to_scale(normalised, scale, self.protocol)).float() for scale in pyramid
         ]
@@ -126,8 +131,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         classes = self.settings.get("num_classes")
         if not classes:
             raise InputError(f"{self.method} was built without num_classes; give it to create_model to train")
-        if labels.ndim != 1 or labels.shape[0] != images.shape[0]:
-            raise InputError(f"labels must be ({images.shape[0]},), one per image, got {tuple(labels.shape)}")
+        check_labels(labels, len(images), classes)
         return self.training_losses(self.normalise(self.checked(images, describing=False)), labels.to(self.device))
 
     def checked(self, images: Tensor, *, describing: bool = True) -> Tensor:
@@ -207,7 +211,10 @@ class RetrievalModule(pl.LightningModule, ABC):
 
     def own_entry(self) -> str:
         """JSON with the method and its constructor arguments, as stored in checkpoints."""
-        return json.dumps({"method": self.method, "settings": self.settings, "trained_on": self.trained_on})
+        settings = dict(self.settings)
+        # The trained tensors replace what the backbone started from.
+        settings["backbone"] = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights")}
+        return json.dumps({"method": self.method, "settings": settings, "trained_on": self.trained_on})
 
 
 def unit(descriptors: Tensor) -> Tensor:

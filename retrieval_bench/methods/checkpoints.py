@@ -100,7 +100,11 @@ def own_entry(extra: Mapping[str, Any], path: Path, method: str) -> dict[str, An
     """
     if OWN not in extra:
         return None
-    own: dict[str, Any] = json.loads(extra[OWN])
+    try:
+        own: dict[str, Any] = json.loads(extra[OWN])
+        own = {key: own[key] for key in ("method", "settings", "trained_on")}
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"the entry {OWN!r} of {path} is damaged; train or convert the weights again") from error
     if own["method"] != method:
         raise InputError(f"{path} holds method {own['method']!r}, not {method!r}; use create_model({own['method']!r})")
     return own

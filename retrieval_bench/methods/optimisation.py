@@ -44,7 +44,7 @@ def learning_rate(recipe: Recipe, steps: int) -> Callable[[int], float]:
 
     def warmup_cosine(step: int) -> float:
         if step < warmup:
-            return start + (1 - start) * (step / (warmup - 1) if warmup > 1 else 1.0)
+            return start + (1 - start) * (step / (warmup - 1) if warmup > 1 else 0.0)
         done = (step - warmup) / max(1, steps - warmup)
         return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 

@@ -8,7 +8,6 @@ from torch import nn
 from retrieval_bench.backbones import Backbone, create_backbone
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.pooling import POOLINGS, Pooling
-from retrieval_bench.settings.errors import InputError
 
 Part = Mapping[str, Any]
 
@@ -41,8 +40,6 @@ def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | Non
     """
     options = {key: value for key, value in part.items() if key != "name"}
     if num_classes is None:
-        LOSSES.get(part["name"])
+        LOSSES.check(part["name"], options, in_channels=dim, dim=dim, num_classes=num_classes)
         return None
-    if num_classes < 1:
-        raise InputError(f"num_classes must be at least 1, got {num_classes}")
     return LOSSES.create(part["name"], options, in_channels=dim, dim=dim, num_classes=num_classes)

@@ -54,9 +54,14 @@ def create_model(
     part = METHODS.get(method)
     if not (isinstance(part, type) and issubclass(part, RetrievalModule)):
         raise InputError(f"method {method!r} is no RetrievalModule")
+    for key, size in (("dim", dim), ("num_classes", num_classes)):
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise InputError(f"{key} must be a whole number from 1 up, got {size!r}")
     wanted: dict[str, Any] = dict(options)
     for key, value in (("backbone", backbone), ("pooling", pooling), ("loss", loss)):
         if value is not None:
+            if not isinstance(value, str | Mapping):
+                raise InputError(f"{key} must be a name or a mapping with name and options, got {value!r}")
             wanted[key] = {"name": value} if isinstance(value, str) else dict(value)
     for key, size in (("dim", dim), ("num_classes", num_classes)):
         if size is not None:
@@ -65,12 +70,12 @@ def create_model(
         return METHODS.create(method, wanted).eval()
     checkpoint = read_checkpoint(Path(weights), part.formats, method=method)
     for key, value in checkpoint.settings.items():
-        if key in wanted and not _agrees(wanted[key], value):
+        if key in part.fixed_by_weights and key in wanted and not _agrees(wanted[key], value):
             raise InputError(
                 f"{weights} was trained with {key}={_shown(value)}, but {key}={_shown(wanted[key])} was asked for; "
                 f"leave {key} out or give other weights"
             )
-        wanted.setdefault(key, value)
+        wanted[key] = _over(value, wanted[key]) if key in wanted else value
     model = METHODS.create(method, wanted)
     load_weights(model, checkpoint)
     return model.eval()
@@ -81,6 +86,17 @@ def _agrees(wanted: Any, fixed: Any) -> bool:
     if isinstance(wanted, Mapping) and isinstance(fixed, Mapping):
         return all(key not in wanted or _agrees(wanted[key], value) for key, value in fixed.items())
     return bool(wanted == fixed)
+
+
+def _over(stored: Any, given: Any) -> Any:
+    """What was given, over the stored options of the same part."""
+    if (
+        isinstance(stored, Mapping)
+        and isinstance(given, Mapping)
+        and given.get("name", stored["name"]) == stored["name"]
+    ):
+        return {**stored, **given}
+    return given
 
 
 def _shown(value: Any) -> str:

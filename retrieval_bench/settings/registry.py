@@ -8,7 +8,9 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval_bench.settings.errors import InputError, nearest
 
@@ -75,11 +77,8 @@ class Registry:
         Raises:
             InputError: an unknown option, with the nearest one, or one that is required and missing.
         """
+        typed = self.check(name, options, **given)
         parameters = self.options(name)
-        for key in options:
-            if key not in parameters or key in given:
-                settable = [known for known in parameters if known not in given]
-                raise InputError(nearest(key, settable, noun=f"option of {self.kind} {name!r}"))
         arguments = {key: value for key, value in given.items() if key in parameters} | dict(options)
         missing = [
             key
@@ -90,7 +89,35 @@ class Registry:
         ]
         if missing:
             raise InputError(f"{self.kind} {name!r} needs {', '.join(missing)}: set {self.kind}.{missing[0]}=...")
-        return self.get(name)(**arguments)
+        return self.get(name)(**(arguments | typed))
+
+    def check(self, name: str, options: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+        """The options as the kinds of values that the part's signature asks for, without building it.
+
+        Raises:
+            InputError: an unknown option, with the nearest one, or a value of another kind.
+        """
+        parameters = self.options(name)
+        for key in options:
+            if key not in parameters or key in given:
+                settable = [known for known in parameters if known not in given]
+                raise InputError(nearest(key, settable, noun=f"option of {self.kind} {name!r}"))
+        return {key: self._typed(name, key, value) for key, value in options.items()}
+
+    def _typed(self, name: str, key: str, value: Any) -> Any:
+        """An option as the kind of value that the part's signature asks for."""
+        part = self.get(name)
+        try:
+            hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+        except (NameError, TypeError):  # annotations that only a type checker can resolve
+            return value
+        if key not in hints:
+            return value
+        try:
+            return TypeAdapter(hints[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].lower()
+            raise InputError(f"option {key}={value!r} of {self.kind} {name!r} is wrong: {reason}") from error
 
     def _load(self) -> None:
         if self._loaded:

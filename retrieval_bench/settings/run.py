@@ -73,7 +73,7 @@ class ExtractSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    scales: tuple[float, ...] | None = None
+    scales: tuple[float, ...] | None = Field(default=None, min_length=1)
     image_size: int | None = Field(default=None, ge=1, description="longest side; overrides the protocol's")
     batch_size: int = Field(default=16, ge=1)
     dtype: Literal["float16", "float32"] = "float32"

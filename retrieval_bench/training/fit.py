@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.checkpoints import read_state
 from retrieval_bench.settings.run import RuntimeSettings
 from retrieval_bench.training.history import History
 from retrieval_bench.training.pictures import TrainingPictures
@@ -50,7 +51,7 @@ def fit(
     """Train `model` in place with its recipe.
 
     A folder that holds the checkpoint of an unfinished training is continued where it stopped, with the same result as
-    an uninterrupted one.
+    an uninterrupted one; a finished training is loaded.
 
     Args:
         model: its ``recipe`` decides epochs, optimiser and schedule.
@@ -61,8 +62,21 @@ def fit(
     """
     recipe = model.recipe
     history = History(folder / "history.json")
+    final = folder / "checkpoints" / "final.ckpt"
+    if final.is_file():
+        state, _ = read_state(final)
+        model.load_state_dict(state)
+        model.weights_source = "trained in this run"
+        model.eval()
+        return Trained(history.rows, 0.0, 0, final)
     progress = TrainingProgress()
-    checkpoints = ModelCheckpoint(folder / "checkpoints", filename="epoch{epoch:03d}", save_last=True, save_top_k=0)
+    checkpoints = ModelCheckpoint(
+        folder / "checkpoints",
+        filename="last",
+        save_top_k=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
     callbacks: list[Callback] = [
         RetrievalValidation(),
         TrainingPictures(),
@@ -83,7 +97,8 @@ def fit(
             gradient_clip_val=recipe.clip_norm or None,
             check_val_every_n_epoch=validate_every,
             num_sanity_val_steps=0,
-            sync_batchnorm=runtime.devices > 1,
+            # Torch has no synchronised batch statistics on CPUs.
+            sync_batchnorm=runtime.devices > 1 and runtime.accelerator != "cpu" and torch.cuda.is_available(),
             use_distributed_sampler=False,
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
             callbacks=callbacks,
@@ -91,10 +106,11 @@ def fit(
             enable_model_summary=False,
             log_every_n_steps=10,
         )
+        # Lightning keeps the mode it finds, and methods are built in eval mode.
+        model.train()
         last = folder / "checkpoints" / "last.ckpt"
         trainer.fit(model, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     model.weights_source = "trained in this run"
-    final = folder / "checkpoints" / "final.ckpt"
     trainer.save_checkpoint(final, weights_only=True)
     model.eval()
     return Trained(history.rows, progress.seconds, progress.images, final)

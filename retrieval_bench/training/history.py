@@ -16,7 +16,12 @@ class History(Callback):
 
     def __init__(self, path: Path):
         self.path = path
+        self._validated = False
         self.rows: list[dict[str, float]] = json.loads(path.read_text()) if path.is_file() else []
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning keeps old validation figures: remember that this epoch has its own."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add this epoch's figures."""
@@ -24,8 +29,9 @@ class History(Callback):
         figures = {
             name.removesuffix("_epoch"): float(value)
             for name, value in trainer.callback_metrics.items()
-            if not name.endswith("_step")
+            if not name.endswith("_step") and (self._validated or not name.startswith("validation/"))
         }
+        self._validated = False
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         self.rows = [row for row in self.rows if row["epoch"] < epoch]
         self.rows.append({"epoch": float(epoch), "lr": rate, **figures})

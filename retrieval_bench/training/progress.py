@@ -63,6 +63,16 @@ class TrainingProgress(Callback):
             rate=f"{self.images / elapsed:.0f}",
         )
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where there is no terminal to draw on, tell each epoch in a line."""
+        if trainer.is_global_zero and not self._bar.console.is_terminal:
+            loss, value = (trainer.callback_metrics.get(name) for name in ("train/loss", "validation/map"))
+            known = [f"loss {float(loss):.3f}"] if loss is not None else []
+            known += [f"validation mAP {100 * float(value):.1f}"] if value is not None else []
+            speed = self.images / (time.perf_counter() - self._started)
+            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self._bar.console.print(", ".join([epoch, *known, f"{speed:.0f} images/s"]), highlight=False)
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the validation mAP."""
         value = trainer.callback_metrics.get("validation/map")

@@ -7,7 +7,7 @@ import pytest
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.registry import Registry
 
-SHAPE = '''
+SHAPE = """
 from {package}.parts import REGISTRY
 
 @REGISTRY.register("{name}")
@@ -15,7 +15,7 @@ class {cls}:
     def __init__(self, in_channels, power=3.0):
         self.in_channels = in_channels
         self.power = power
-'''
+"""
 
 
 @pytest.fixture
@@ -73,6 +73,47 @@ def test_a_missing_option_says_how_to_set_it(registry):
 def test_all_missing_ones_are_named(registry):
     with pytest.raises(InputError, match="needs in_channels, side"):
         registry.create("square", {})
+
+
+@pytest.mark.parametrize("wrong", ["high", None, [1.0]], ids=str)
+def test_a_value_of_another_kind_is_refused_in_one_line(registry, wrong):
+    with pytest.raises(InputError, match=r"power=.* of shape 'square' is wrong") as caught:
+        registry.create("square", {"power": wrong, "side": 1}, in_channels=8)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_become_the_kind_that_is_asked_for(registry):
+    square = registry.create("square", {"power": 2, "side": "0.5"}, in_channels=8)
+    assert (square.power, square.side) == (2.0, 0.5)
+    assert isinstance(square.power, float)
+
+
+def test_options_can_be_checked_without_building(registry):
+    assert registry.check("square", {"power": 2}, in_channels=8) == {"power": 2.0}
+    with pytest.raises(InputError, match="did you mean 'power'"):
+        registry.check("square", {"powr": 2}, in_channels=8)
+
+
+def test_parts_of_users_may_be_written_any_way(registry):
+    """Without annotations, with ones that only a type checker can read, or without a constructor."""
+
+    @registry.register("bare")
+    class Bare:
+        def __init__(self, in_channels, power=3.0):
+            self.power = power
+
+    @registry.register("checked")
+    class Checked:
+        def __init__(self, in_channels: "NoSuchName", power: "NoSuchName" = 3.0):  # noqa: F821
+            self.power = power
+
+    @registry.register("plain")
+    class Plain:
+        pass
+
+    assert registry.create("bare", {"power": "any"}, in_channels=8).power == "any"
+    assert registry.create("checked", {"power": 2.0}, in_channels=8).power == 2.0
+    assert isinstance(registry.create("plain", {}, in_channels=8), Plain)
 
 
 def test_options_are_the_parameters(registry):

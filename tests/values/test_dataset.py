@@ -43,7 +43,7 @@ def test_lists_of_different_length(paths, boxes, said):
 
 
 def test_a_name_that_occurs_twice_is_named():
-    with pytest.raises(InputError, match="the image name 'b' occurs twice.*must be unique"):
+    with pytest.raises(InputError, match=r"the image name 'b' occurs twice.*must be unique"):
         ImageList(["a", "b", "b"], [Path("x")] * 3)
 
 

@@ -122,7 +122,14 @@ def _from_processes(options: Options, folder: Path, workers: int) -> Iterator[li
             command = [sys.executable, "-m", "retrieval_bench.data.synthetic.worker"]
             command += [str(folder.resolve()), json.dumps(asdict(options)), str(first), str(workers)]
             process = stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment)
+                subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stdin=subprocess.DEVNULL,
+                    text=True,
+                    env=environment,
+                    process_group=0,
+                )
             )
             stack.callback(process.kill)
             threading.Thread(target=forward, args=(process,), daemon=True).start()

@@ -66,9 +66,9 @@ class Stance:
     elevated: float
 
 
-QUERY = Stance(azimuths=(32.0,), chances=(1.0,), fill=(0.85, 1.3), offset=0.06, elevated=0.1)
+QUERY = Stance(azimuths=(28.0,), chances=(1.0,), fill=(0.95, 1.35), offset=0.06, elevated=0.1)
 TRAIN = Stance(azimuths=(45.0, 75.0), chances=(0.9, 0.1), fill=(0.95, 1.7), offset=0.14, elevated=0.2)
-DATABASE = Stance(azimuths=(35.0, 70.0, 180.0), chances=(0.52, 0.33, 0.15), fill=(0.6, 2.0), offset=0.2, elevated=0.2)
+DATABASE = Stance(azimuths=(35.0, 70.0, 180.0), chances=(0.52, 0.33, 0.15), fill=(0.75, 2.1), offset=0.17, elevated=0.2)
 
 ASPECTS = (4 / 3, 4 / 3, 3 / 2, 1.0, 3 / 4, 2 / 3, 3 / 4)
 FIELD_OF_VIEW = (38.0, 66.0)

@@ -42,8 +42,8 @@ class Bounds:
     zoom: float
 
 
-EASY = Bounds(shared=0.5, turn=35.0, zoom=2.2)
-HARD = Bounds(shared=0.20, turn=70.0, zoom=4.5)
+EASY = Bounds(shared=0.4, turn=45.0, zoom=2.5)
+HARD = Bounds(shared=0.15, turn=75.0, zoom=5.0)
 
 
 @dataclass(frozen=True)

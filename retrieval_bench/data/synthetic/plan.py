@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval_bench.settings.errors import InputError
 
-RENDERER_VERSION = "1"
+RENDERER_VERSION = "2"
 """Raised with every change that alters a pixel or a label; a new version builds into a new folder."""
 
 DISTRACTORS_PER_TASK = 4
@@ -51,14 +51,14 @@ class Options:
     """
 
     seed: int = 0
-    train_landmarks: int = 110
-    train_images_per_landmark: int = 20
+    train_landmarks: int = 180
+    train_images_per_landmark: int = 12
     validation_landmarks: int = 10
     validation_images_per_landmark: int = 8
     test_landmarks: int = 32
     queries_per_landmark: int = 2
     database_images_per_landmark: int = 20
-    lookalikes: int = 12
+    lookalikes: int = 10
     images_per_lookalike: int = 8
     distractors: int = 264
     image_size: int = 192
@@ -120,7 +120,7 @@ def generator(options: Options, stream: Stream, role: Role | int = 0, *numbers: 
 def family(options: Options, role: Role, index: int) -> tuple[Role, int]:
     """The role and number whose style a landmark has; landmarks of one family are look-alikes.
 
-    Of every ten training or test landmarks the first four are two pairs. Landmarks of `Role.LOOKALIKE` imitate one test
+    Of every ten training or test landmarks the first two are a pair. Landmarks of `Role.LOOKALIKE` imitate one test
     landmark each.
     """
     if role is Role.LOOKALIKE:
@@ -136,4 +136,4 @@ def imitated(options: Options, index: int) -> int:
 
 
 def _has_twin(index: int) -> bool:
-    return index % 10 < 4
+    return index % 10 < 2

@@ -43,6 +43,7 @@ class Delg(RetrievalModule):
     card = CARD
     formats = FORMATS
     recipes = RECIPES
+    fixed_by_weights = ("backbone", "dim", "num_classes", "variant", "local_dim", "attention_dim")
     has_local_features = True
     variants: ClassVar[tuple[str, ...]] = tuple(PRESETS)
 
@@ -67,6 +68,9 @@ class Delg(RetrievalModule):
         if variant not in PRESETS:
             raise InputError(nearest(variant, PRESETS, noun="variant of delg"))
         preset = PRESETS[variant]
+        for key, value in (("local_dim", local_dim), ("attention_dim", attention_dim), ("max_features", max_features)):
+            if value is not None and value < 1:
+                raise InputError(f"delg: {key} must be at least 1, got {value}")
         parts = {
             "backbone": resolve(backbone, {"name": "resnet50"}),
             "pooling": resolve(pooling, preset.pooling),
@@ -130,8 +134,7 @@ class Delg(RetrievalModule):
     @torch.no_grad()
     def local_features(self, images: Tensor) -> list[LocalFeatures]:
         """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels."""
-        if "local.hidden.weight" in self.absent_weights:
-            raise InputError(f"the weights {self.weights_source} hold no local branch; give a whole DELG checkpoint")
+        self._require_local_branch()
         scales = self.settings["local_scales"]
         maps = [self.local(middle) for _, middle, _ in self._pyramid(images, scales)]
         return self._select(maps, scales, len(images))
@@ -140,6 +143,7 @@ class Delg(RetrievalModule):
         """As in the base; global and local features share one pass over the union of their scales."""
         if not self.extract_local:
             return super().predict_step(batch, batch_idx)
+        self._require_local_branch()
         wanted = self.extraction_scales or self.protocol.scales
         local_scales = self.settings["local_scales"]
         parts, maps = {}, {}
@@ -158,6 +162,10 @@ class Delg(RetrievalModule):
     def attention_maps(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` RGB images -> ``(B, 1, h, w)`` attention at scale 1."""
         return self.local(self.backbone(self.normalise(self.checked(images)))[0]).scores
+
+    def _require_local_branch(self) -> None:
+        if "local.hidden.weight" in self.absent_weights:
+            raise InputError(f"the weights {self.weights_source} hold no local branch; give a whole DELG checkpoint")
 
     def _pyramid(self, images: Tensor, scales: Sequence[float]) -> Iterator[tuple[float, Tensor, Tensor]]:
         normalised = self.normalise(self.checked(images))

@@ -45,6 +45,7 @@ class Gem(RetrievalModule):
     card = CARD
     formats = FORMATS
     recipes = RECIPES
+    fixed_by_weights = ("backbone", "dim", "num_classes", "variant", "projection", "local_whitening")
     variants: ClassVar[tuple[str, ...]] = ("spca", "cirtorch")
 
     def __init__(
@@ -60,9 +61,6 @@ class Gem(RetrievalModule):
         local_whitening: Literal["linear", "none"] = "none",
         merge: Literal["mean", "power-mean"] | None = None,
     ):
-        _check("variant", variant, self.variants)
-        _check("projection", projection, ("linear", "none"))
-        _check("local_whitening", local_whitening, ("linear", "none"))
         parts = {
             "backbone": resolve(backbone, {"name": "resnet50"}),
             "pooling": resolve(pooling, {"name": "gem", "p": 3.0, "learnable": variant == "cirtorch"}),
@@ -95,6 +93,7 @@ class Gem(RetrievalModule):
         if projection == "none" and dim not in (None, pooled):
             raise InputError(f"gem without a projection has {pooled} dimensions, not dim={dim}; leave dim out")
         self.projection = nn.Linear(pooled, size) if projection == "linear" else None
+        self.settings["dim"] = self.descriptor_dim
         self.loss = build_loss(parts["loss"], self.descriptor_dim, num_classes)
         self.normalise_pooled = variant == "cirtorch"
 
@@ -126,8 +125,3 @@ class Gem(RetrievalModule):
         """``loss``: of the loss part on the descriptor before normalisation."""
         assert self.loss is not None
         return {"loss": self.loss(self.embed(images), labels)}
-
-
-def _check(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"gem: {option}={value!r} is none of {', '.join(known)}")

@@ -1,0 +1,52 @@
+"""What has to be the same for a rerun."""
+
+import re
+import subprocess
+import sys
+
+import torch
+
+from retrieval_bench.recording import provenance as module
+from retrieval_bench.recording.provenance import provenance
+
+ALWAYS = {"command", "commit", "python", "retrieval-bench", "torch", "numpy", "system", "cores", "device", "seed"}
+
+
+def test_keys(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/retrieval-bench", "bench", "delg", "title=a b"])
+    found = provenance(7, "cpu")
+    assert set(found) >= ALWAYS
+    assert all(isinstance(value, str) and value for value in found.values())
+    assert found["seed"] == "7"
+    assert found["device"] == "cpu"
+    assert found["torch"].startswith(torch.__version__.partition("+")[0])
+    assert found["command"] == "retrieval-bench bench delg 'title=a b'"
+    assert re.fullmatch(r"[0-9a-f]{12}(\+changes)?|not a checkout", found["commit"])
+
+
+def test_one_faiss_is_named():
+    found = provenance(0, "cpu")
+    assert len({"faiss-gpu", "faiss-cpu"} & set(found)) == 1
+
+
+def answers(monkeypatch, changes: str) -> None:
+    def run(arguments, **options):
+        out = "0123456789ab\n" if "rev-parse" in arguments else changes
+        return subprocess.CompletedProcess(arguments, 0, out, "")
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+
+
+def test_a_commit_with_changes_says_so(monkeypatch):
+    answers(monkeypatch, "")
+    assert provenance(0, "cpu")["commit"] == "0123456789ab"
+    answers(monkeypatch, " M cli.py\n")
+    assert provenance(0, "cpu")["commit"] == "0123456789ab+changes"
+
+
+def test_without_git(monkeypatch):
+    def absent(*arguments, **options):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(module.subprocess, "run", absent)
+    assert provenance(0, "cpu")["commit"] == "not a checkout"
