@@ -20,6 +20,9 @@ WRAPPERS = ("model_state", "state_dict", "model", "network")
 """Keys under which training scripts keep the weights of the network."""
 
 
+LISTED = 12
+"""Tensors of one kind that an error names; it counts them all."""
+
 OWN = "retrieval_bench"
 """The entry of our own checkpoints: JSON with the method's name and its constructor arguments."""
 
@@ -166,7 +169,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         if key in own and given[key].shape != own[key].shape
     ]
     complaints = [
-        f"{len(keys)} {what}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}"
+        f"{len(keys)} {what}: {', '.join(keys[:LISTED])}{' ...' if len(keys) > LISTED else ''}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("misshaped", misshaped))
         if keys
     ]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 from retrieval_bench.extraction.digest import model_digest
 from retrieval_bench.methods.base import RetrievalModule
@@ -63,9 +62,7 @@ def protocol_card(
         reranked=reranked,
         ground_truth_in_candidates=ground_truth_in_candidates,
         train_set=model.trained_on,
-        weights=model.weights_source
-        if settings.weights is None
-        else f"{Path(settings.weights).name}, {model.weights_source}",
+        weights=model.weights_source,
         weights_digest=model_digest(model),
         implementation=model.card.implementation,
         warnings=warnings,

@@ -29,10 +29,10 @@ def open_run(settings: RunSettings, resolved: RunSettings) -> Path:
     parent = settings.runs / str(settings.dataset.name) / settings.method
     digest = settings_digest(settings)
     unfinished = [folder for folder in sorted(parent.glob(f"*-{digest}")) if not (folder / RECORD).is_file()]
-    if unfinished:
-        return unfinished[-1]
-    folder = parent / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
+    folder = unfinished[-1] if unfinished else parent / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "config.yaml").is_file():
+        return folder
     partial = folder / "config.partial"
     partial.write_text(dump(resolved), encoding="utf-8")
     partial.replace(folder / "config.yaml")

@@ -110,14 +110,6 @@ def test_an_epoch_without_validation_repeats_no_old_figure(build, recipe, train,
     assert ["validation/map" in row for row in trained.history] == [False, True, False, True]
 
 
-def test_the_last_epoch_is_validated(build, recipe, train, tmp_path):
-    """The figure beside the final weights must be theirs."""
-    trained = train(build("gem", recipe(epochs=3)), tmp_path, validate_every=2)
-    assert "validation/map" in trained.history[-1]
-    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    assert len(events.Scalars("validation/map")) == 2
-
-
 def test_the_validation_map_is_that_of_the_weights(dataset, build, recipe, train, tmp_path):
     """Leave-one-out mAP over the held-out images, computed here by hand."""
     model = build("gem", recipe(epochs=2))

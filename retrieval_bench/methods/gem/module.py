@@ -119,7 +119,7 @@ class Gem(RetrievalModule):
     def merge_exponent(self) -> float:
         """The pooling's p, where it has one for all channels."""
         p = getattr(self.pooling, "p", None)
-        return float(p) if p is not None and p.numel() == 1 else 1.0
+        return float(p.detach()) if p is not None and p.numel() == 1 else 1.0
 
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``loss``: of the loss part on the descriptor before normalisation."""
