@@ -16,11 +16,12 @@ from retrieval_bench.methods.registry import METHODS
 from retrieval_bench.recording.run_folder import open_run
 from retrieval_bench.reporting.page import write_report
 from retrieval_bench.reranking.base import RERANKERS
-from retrieval_bench.running.describe import describe, rank, readable
+from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
 from retrieval_bench.running.model import build_model, resolved, train, trains
-from retrieval_bench.running.rerank import build_reranker, features, rerank, verifier
+from retrieval_bench.running.rerank import build_reranker, local_features, rerank, verifier
 from retrieval_bench.running.state import RunState
+from retrieval_bench.running.whiten import whitened
 from retrieval_bench.search import BACKENDS
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.loading import layered, load_settings
@@ -72,11 +73,15 @@ def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> 
         state.warnings.append("the network is untrained: its figures are a floor, not a result")
     queries, database = describe(state, model, dataset, local=reranker is not None and model.has_local_features)
     dataset, query_rows, database_rows = readable(state, dataset, queries, database)
-    with state.timed("search", per="query", count=len(query_rows)):
-        stages = {"global": rank(settings, queries.tensor(query_rows), database, database_rows)}
+    asked: Any
+    known: Any
+    asked, known = whitened(state, model, dataset, queries.tensor(query_rows), readable_rows(database, database_rows))
+    with state.timed("search", per="query", count=len(asked)):
+        stages = {"global": rank(settings, asked, known, database_rows)}
     verify = None
     if reranker is not None:
-        asked, known = features(queries, query_rows, model), features(database, None, model)
+        if model.has_local_features:
+            asked, known = local_features(queries, query_rows), database.local_features
         stages["reranked"] = rerank(state, reranker, stages["global"], asked, known)
         verify = verifier(reranker, asked, known)
 

@@ -30,6 +30,7 @@ def protocol_card(
     model: RetrievalModule,
     *,
     ranked: int,
+    whitening: str = "none",
     reranking: str = "none",
     reranked: int = 0,
     ground_truth_in_candidates: bool = False,
@@ -40,6 +41,7 @@ def protocol_card(
     Args:
         settings, dataset, model: of the run.
         ranked: database rows ranked per query.
+        whitening: of finished descriptors.
         reranking, reranked, ground_truth_in_candidates: of the second stage.
         warnings: what a reader has to know.
     """
@@ -56,6 +58,7 @@ def protocol_card(
         database=len(dataset.database),
         protocol=protocol,
         query_crop=f"{boxed} of {len(dataset.queries)} queries cut to their boxes, {rounding}" if boxed else "none",
+        whitening=whitening,
         search=backend,
         truncated_at=None if ranked == len(dataset.database) else ranked,
         reranking=reranking,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from retrieval_bench.extraction.extract import extract_to_store
 from retrieval_bench.extraction.store import DescriptorStore
@@ -16,47 +17,54 @@ from retrieval_bench.values.dataset import ImageList, RetrievalDataset
 from retrieval_bench.values.ranking import Ranking
 
 
+def extract_list(
+    settings: RunSettings, model: RetrievalModule, images: ImageList, title: str, *, local: bool = False
+) -> DescriptorStore:
+    """The descriptors of an image list under the settings of a run; stored ones are used again."""
+    chosen = precision(settings.runtime)
+    return extract_to_store(
+        model,
+        images,
+        settings.runs / "descriptors",
+        batch_size=settings.extract.batch_size,
+        workers=settings.runtime.workers or 0,
+        local=local,
+        on_error=settings.extract.on_error,
+        dtype=settings.extract.dtype,
+        accelerator=settings.runtime.accelerator,
+        precision=None if chosen == "32-true" else chosen,
+        title=title,
+    )
+
+
 def describe(
-    current: RunState, model: RetrievalModule, dataset: RetrievalDataset, *, local: bool
+    state: RunState, model: RetrievalModule, dataset: RetrievalDataset, *, local: bool
 ) -> tuple[DescriptorStore, DescriptorStore]:
     """Descriptors of queries and database, with local features if asked; stored ones are used again."""
-    settings = current.settings
-    chosen = precision(settings.runtime)
+    settings = state.settings
 
     def extract(images: ImageList, title: str) -> DescriptorStore:
-        return extract_to_store(
-            model,
-            images,
-            settings.runs / "descriptors",
-            batch_size=settings.extract.batch_size,
-            workers=settings.runtime.workers or 0,
-            local=local,
-            on_error=settings.extract.on_error,
-            dtype=settings.extract.dtype,
-            accelerator=settings.runtime.accelerator,
-            precision=None if chosen == "32-true" else chosen,
-            title=title,
-        )
+        return extract_list(settings, model, images, title, local=local)
 
     queries, database = extract(dataset.queries, "describe queries"), extract(dataset.database, "describe database")
     reports = (queries.report, database.report)
     seconds = sum(report.seconds for report in reports)
     described = sum(report.n_images - report.skipped for report in reports)
     reused = "" if any(report.forward_images for report in reports) else " (stored by an earlier run)"
-    current.cost(f"extraction{reused}", seconds, "s")
-    current.cost("extraction per image", 1000 * seconds / described, "ms")
-    current.cost("descriptor", database.report.global_bytes_per_image, "bytes/image")
+    state.cost(f"extraction{reused}", seconds, "s")
+    state.cost("extraction per image", 1000 * seconds / described, "ms")
+    state.cost("descriptor", database.report.global_bytes_per_image, "bytes/image")
     if local:
-        current.cost("local features", database.report.local_bytes_per_image / 1024, "KiB/image")
+        state.cost("local features", database.report.local_bytes_per_image / 1024, "KiB/image")
     return queries, database
 
 
 def readable(
-    current: RunState, dataset: RetrievalDataset, queries: DescriptorStore, database: DescriptorStore
+    state: RunState, dataset: RetrievalDataset, queries: DescriptorStore, database: DescriptorStore
 ) -> tuple[RetrievalDataset, list[int], list[int]]:
     """Leave out queries that gave no pixels; returns the rows of both stores that did."""
     for store, what in ((queries, "query"), (database, "database")):
-        current.warnings += [f"{what} image {image.name} was skipped: {image.reason}" for image in store.skipped]
+        state.warnings += [f"{what} image {image.name} was skipped: {image.reason}" for image in store.skipped]
     query_rows, database_rows = ([int(row) for row in store.valid_rows] for store in (queries, database))
     if len(query_rows) < len(dataset.queries):
         asked = dataset.queries
@@ -73,10 +81,19 @@ def readable(
     return dataset, query_rows, database_rows
 
 
-def rank(settings: RunSettings, queries: torch.Tensor, database: DescriptorStore, rows: Sequence[int]) -> Ranking:
-    """Rank the given database rows for every query."""
-    whole = len(rows) == len(database)
-    ranking = search(
-        queries, database if whole else database.tensor(rows), settings.search.k, backend=settings.search.backend
-    )
-    return ranking if whole else Ranking(torch.tensor(rows)[ranking.indices], ranking.scores)
+def rank(settings: RunSettings, queries: Tensor, database: Tensor | DescriptorStore, rows: Sequence[int]) -> Ranking:
+    """Rank the database for every query.
+
+    Args:
+        settings: k and backend.
+        queries: ``(Q, D)``.
+        database: descriptors of `rows`.
+        rows: of the database's image list; images that gave no pixels are not among them.
+    """
+    ranking = search(queries, database, settings.search.k, backend=settings.search.backend)
+    return Ranking(torch.tensor(rows)[ranking.indices], ranking.scores)
+
+
+def readable_rows(store: DescriptorStore, rows: Sequence[int]) -> Tensor | DescriptorStore:
+    """The store itself where it has all its rows, so that it can be streamed, else the given ones."""
+    return store if len(rows) == len(store) else store.tensor(rows)

@@ -70,6 +70,7 @@ def make_record(
             dataset,
             model,
             ranked=ranked,
+            whitening=state.whitening,
             reranking="none" if reranker is None else f"{reranker} ({options or 'defaults'})",
             reranked=state.reranked,
             ground_truth_in_candidates=state.ground_truth_used,

@@ -57,9 +57,9 @@ def trains(settings: RunSettings, dataset: RetrievalDataset) -> bool:
     return wanted
 
 
-def train(current: RunState, model: RetrievalModule, dataset: RetrievalDataset) -> Trained:
+def train(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) -> Trained:
     """Train the model in place with its recipe; a run that was interrupted goes on."""
-    settings = current.settings
+    settings = state.settings
     data = RetrievalDataModule(
         dataset,
         model.recipe,
@@ -73,8 +73,8 @@ def train(current: RunState, model: RetrievalModule, dataset: RetrievalDataset) 
     )
     assert dataset.train is not None
     model.trained_on = f"{dataset.name} train: {len(dataset.train)} images, {len(dataset.train.classes)} classes"
-    trained = fit(model, data, current.folder, settings.runtime, validate_every=settings.train.validate_every)
-    current.cost("training", trained.seconds, "s")
+    trained = fit(model, data, state.folder, settings.runtime, validate_every=settings.train.validate_every)
+    state.cost("training", trained.seconds, "s")
     if trained.seconds > 0:
-        current.cost("training speed", trained.images / trained.seconds, "images/s")
+        state.cost("training speed", trained.images / trained.seconds, "images/s")
     return trained

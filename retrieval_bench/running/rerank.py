@@ -14,6 +14,7 @@ from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import RetrievalDataset
+from retrieval_bench.values.local_features import LocalFeatures
 from retrieval_bench.values.ranking import Ranking
 
 AT_ONCE = 4
@@ -40,12 +41,10 @@ def build_reranker(settings: RunSettings, model: RetrievalModule, dataset: Retri
     return create_reranker(name, **options)
 
 
-def features(store: DescriptorStore, rows: Sequence[int] | None, model: RetrievalModule) -> Any:
-    """What a re-ranker compares: local features where the method has them, else descriptors."""
-    if not model.has_local_features:
-        return store.tensor(rows)
+def local_features(store: DescriptorStore, rows: Sequence[int]) -> Sequence[LocalFeatures]:
+    """The local features of the given rows of a store."""
     features = store.local_features
-    return features if rows is None or len(rows) == len(features) else [features[row] for row in rows]
+    return features if len(rows) == len(features) else [features[row] for row in rows]
 
 
 def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, database: Any) -> Ranking:

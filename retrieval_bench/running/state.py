@@ -21,6 +21,7 @@ class RunState:
         settings, folder, console: of the run.
         costs: measured so far.
         warnings: what a reader of the figures has to know.
+        whitening: what was learnt on what, for the protocol card.
         reranked: candidates re-ranked per query.
         ground_truth_used: whether ground truth chose them.
     """
@@ -30,6 +31,7 @@ class RunState:
     console: Console
     costs: list[Cost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    whitening: str = "none"
     reranked: int = 0
     ground_truth_used: bool = False
 

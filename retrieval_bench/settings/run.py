@@ -80,6 +80,19 @@ class ExtractSettings(BaseModel):
     on_error: Literal["error", "skip"] = Field(default="error", description="the fate of an image that cannot be read")
 
 
+class WhiteningSettings(BaseModel):
+    """Whitening of finished descriptors, after the scales are merged and before the search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["none", "pca", "learned", "file"] = Field(
+        default="none", description="pca, or learned from matching pairs; both learnt on training images"
+    )
+    dim: int | None = Field(default=None, ge=1, description="dimensions kept; null: all")
+    images: int = Field(default=1000, ge=2, description="training images that it is learnt on, drawn by the seed")
+    path: Path | None = Field(default=None, description="of kind 'file': a whitening saved by an earlier run")
+
+
 class SearchSettings(BaseModel):
     """How the database is searched."""
 
@@ -126,6 +139,7 @@ class RunSettings(BaseModel):
     weights: Path | None = Field(default=None, description="a checkpoint of ours or in the authors' format")
     train: TrainSettings = TrainSettings()
     extract: ExtractSettings = ExtractSettings()
+    whitening: WhiteningSettings = WhiteningSettings()
     search: SearchSettings = SearchSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     runtime: RuntimeSettings = RuntimeSettings()

@@ -107,7 +107,7 @@ def fit(
             log_every_n_steps=10,
         )
         # Lightning keeps the mode it finds, and methods are built in eval mode.
-        model.train()
+        model.train().to(memory_format=torch.channels_last)
         last = folder / "checkpoints" / "last.ckpt"
         trainer.fit(model, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     model.weights_source = "trained in this run"

@@ -29,7 +29,8 @@ class History(Callback):
         figures = {
             name.removesuffix("_epoch"): float(value)
             for name, value in trainer.callback_metrics.items()
-            if not name.endswith("_step") and (self._validated or not name.startswith("validation/"))
+            if name.startswith(("train/", "validation/") if self._validated else "train/")
+            and not name.endswith("_step")
         }
         self._validated = False
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)

@@ -1,0 +1,100 @@
+"""The baselines of `synthetic`: GeM and DELG as `make bench` runs them, beside three floors.
+
+    .venv/bin/python experiments/synthetic_baselines/measure.py
+
+Finished runs are not repeated. Writes `results.csv` and the table in README.md here and in the README of the project.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+
+import retrieval_bench as rb
+from retrieval_bench.bench import run
+from retrieval_bench.data.loading import load_for_protocol
+from retrieval_bench.recording.run_folder import finished_run
+from retrieval_bench.settings.loading import load_settings
+from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.settings.record import Level, RunRecord, read_record
+from retrieval_bench.values.dataset import ImageList
+
+HERE = Path(__file__).parent
+MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
+RUNS = {
+    "GeM, untrained": ["method=gem", "train.enabled=false"],
+    "GeM": ["method=gem"],
+    "DELG": ["method=delg"],
+}
+
+
+def histogram(images: ImageList) -> torch.Tensor:
+    """``(N, 128)`` square roots of HSV histograms (8 x 4 x 4 bins) of the images at 96 x 96, unit norm."""
+    rows = []
+    for path, box in zip(images.paths, images.boxes, strict=True):
+        hsv = cv2.cvtColor(load_for_protocol(path, box, Protocol()), cv2.COLOR_RGB2HSV_FULL)
+        small = cv2.resize(hsv, (96, 96), interpolation=cv2.INTER_CUBIC).reshape(-1, 3).astype(float)
+        counts, _ = np.histogramdd(small, bins=(8, 4, 4), range=((0, 256),) * 3)
+        rows.append(np.sqrt(counts.ravel() / counts.sum()))
+    return torch.from_numpy(np.stack(rows)).float()
+
+
+def record_of(settings: Sequence[str]) -> RunRecord:
+    """The record of a run that was done before, or of one done now."""
+    wanted = load_settings(settings)
+    done = finished_run(wanted)
+    return read_record(done) if done is not None else run(wanted, Console(stderr=True))[0]
+
+
+def cells(levels: dict[str, Level]) -> dict[str, str]:
+    """mAP with its interval, in percent, by level."""
+    shown = {}
+    for name, level in levels.items():
+        assert level.map is not None
+        assert level.interval is not None
+        low, high = (100 * end for end in level.interval)
+        shown[f"{name.capitalize()}"] = f"{100 * level.map:.1f} [{low:.1f}, {high:.1f}]"
+    return shown
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    dataset = rb.load_dataset("synthetic")
+    colours = rb.evaluate(rb.search(histogram(dataset.queries), histogram(dataset.database)), dataset.ground_truth)
+    shuffled = np.random.default_rng(0).permuted(np.tile(np.arange(len(dataset.database)), (len(dataset.queries), 1)), axis=1)
+    chance = rb.evaluate(shuffled, dataset.ground_truth)
+    rows = [
+        {"Method": name, **{level: f"{100 * value:.1f}" for level, value in zip(("Easy", "Medium", "Hard"), values)}}
+        for name, values in (
+            ("random order", (chance.map_easy, chance.map_medium, chance.map_hard)),
+            ("HSV histogram", (colours.map_easy, colours.map_medium, colours.map_hard)),
+        )
+    ]
+    for name, settings in RUNS.items():
+        record = record_of(settings)
+        total = sum(cost.value for cost in record.costs if cost.unit == "s")
+        for stage in record.stages:
+            after = ", re-ranked by geometry" if stage.name == "reranked" else ""
+            rows.append({"Method": name + after, **cells(stage.levels), "seconds": f"{total:.0f}"})
+    table = pd.DataFrame(rows).fillna("")
+    table.to_csv(HERE / "results.csv", index=False)
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(row) + " |" for row in table.itertuples(index=False)]
+    for page in (HERE / "README.md", HERE.parents[1] / "README.md"):
+        text = page.read_text(encoding="utf-8")
+        before, rest = text.split(MARKS[0])
+        after = rest.split(MARKS[1])[1]
+        page.write_text(f"{before}{MARKS[0]}\n{chr(10).join(lines)}\n{MARKS[1]}{after}", encoding="utf-8")
+    Console().print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
