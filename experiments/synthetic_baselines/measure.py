@@ -69,7 +69,9 @@ def main() -> None:
     """Measure, and write the tables."""
     dataset = rb.load_dataset("synthetic")
     colours = rb.evaluate(rb.search(histogram(dataset.queries), histogram(dataset.database)), dataset.ground_truth)
-    shuffled = np.random.default_rng(0).permuted(np.tile(np.arange(len(dataset.database)), (len(dataset.queries), 1)), axis=1)
+    shuffled = np.random.default_rng(0).permuted(
+        np.tile(np.arange(len(dataset.database)), (len(dataset.queries), 1)), axis=1
+    )
     chance = rb.evaluate(shuffled, dataset.ground_truth)
     rows = [
         {"Method": name, **{level: f"{100 * value:.1f}" for level, value in zip(("Easy", "Medium", "Hard"), values)}}

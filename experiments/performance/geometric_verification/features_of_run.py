@@ -1,6 +1,6 @@
 """Real local features for `measure.py --features`: those of a finished DELG run.
 
-    .venv/bin/python experiments/performance/geometric_verification/features_of_run.py runs/synthetic/delg/<run> FOLDER
+.venv/bin/python experiments/performance/geometric_verification/features_of_run.py runs/synthetic/delg/<run> FOLDER
 """
 
 import sys
