@@ -28,6 +28,7 @@ from retrieval_bench.settings.record import Level, RunRecord, read_record
 from retrieval_bench.values.dataset import ImageList
 
 HERE = Path(__file__).parent
+LEVELS = ("Easy", "Medium", "Hard")
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
 RUNS = {
     "GeM, untrained": ["method=gem", "train.enabled=false"],
@@ -69,12 +70,11 @@ def main() -> None:
     """Measure, and write the tables."""
     dataset = rb.load_dataset("synthetic")
     colours = rb.evaluate(rb.search(histogram(dataset.queries), histogram(dataset.database)), dataset.ground_truth)
-    shuffled = np.random.default_rng(0).permuted(
-        np.tile(np.arange(len(dataset.database)), (len(dataset.queries), 1)), axis=1
-    )
+    rows_in_order = np.tile(np.arange(len(dataset.database)), (len(dataset.queries), 1))
+    shuffled = np.random.default_rng(0).permuted(rows_in_order, axis=1)
     chance = rb.evaluate(shuffled, dataset.ground_truth)
     rows = [
-        {"Method": name, **{level: f"{100 * value:.1f}" for level, value in zip(("Easy", "Medium", "Hard"), values)}}
+        {"Method": name, **{level: f"{100 * value:.1f}" for level, value in zip(LEVELS, values, strict=True)}}
         for name, values in (
             ("random order", (chance.map_easy, chance.map_medium, chance.map_hard)),
             ("HSV histogram", (colours.map_easy, colours.map_medium, colours.map_hard)),

@@ -89,7 +89,7 @@ class Geometric(Reranker):
         mutual: bool = False,
         min_matches: int = 4,
         backend: str = "torch",
-        iterations: int = 1000,
+        iterations: int = 500,
         backend_options: Mapping[str, Any] | None = None,
         junk: Junk = "keep",
         junk_rows: Sequence[Sequence[int]] | None = None,
