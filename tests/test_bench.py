@@ -142,6 +142,19 @@ def test_gem_from_plain_values(data_root, tmp_path):
     assert record.stages[0].levels["medium"].map is not None
 
 
+@pytest.mark.parametrize("kind", ["pca", "learned"])
+def test_whitening_is_learnt_on_training_images_and_written_on_the_card(kind, delg, data_root, tmp_path):
+    _, folder = delg
+    weights = folder / "checkpoints" / "final.ckpt"
+    wanted = (f"weights={weights}", "rerank=none", f"whitening.kind={kind}", "whitening.dim=8", "whitening.images=16")
+    record, made = run(settings("delg", data_root, tmp_path, *wanted), Console(quiet=True))
+    assert record.card.whitening.startswith(f"{kind} to 8-d, learnt on synthetic train (")
+    again = (f"weights={weights}", "rerank=none", "whitening.kind=file", "whitening.dim=8")
+    path = made / "whitening.safetensors"
+    repeated, _ = run(settings("delg", data_root, tmp_path, *again, f"whitening.path={path}"), Console(quiet=True))
+    assert [stage.model_dump() for stage in repeated.stages] == [stage.model_dump() for stage in record.stages]
+
+
 def test_skipped_images_are_named_on_the_card(tmp_path):
     from PIL import Image
 
@@ -167,3 +180,13 @@ def test_skipped_images_are_named_on_the_card(tmp_path):
     record, folder = run(load_settings([*wanted, "extract.on_error=skip"]), Console(quiet=True))
     assert any("broken.jpg" in warning for warning in record.card.warnings)
     assert len(json.loads((folder / "gallery.json").read_text())["rows"]) == 6
+
+
+def test_the_embedded_dataset_has_its_preset():
+    """Without the preset a run would train a ResNet-50 at 512 pixels, which no small machine survives."""
+    for method in rb.list_methods():
+        preset = load_settings([f"method={method}"])
+        assert preset.backbone.name == "resnet10t"
+        assert preset.train.image_size == 96
+    assert load_settings(["method=delg"]).rerank.name == "geometric"
+    assert load_settings(["method=delg", "weights=some.pth"]).backbone.name is None
