@@ -28,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def call(words: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
     try:
-        arguments = parser().parse_args(words)
+        arguments = parsed(words)
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
@@ -50,6 +50,19 @@ def call(words: Sequence[str]) -> int:
         print(f"failed: {type(error).__name__}: {reason} (--debug shows the traceback)", file=sys.stderr)
         return 1
     return 0
+
+
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line. Options may stand before, between and after settings, which argparse refuses."""
+    top = parser()
+    arguments, rest = top.parse_known_args(words)
+    if rest and (not hasattr(arguments, "settings") or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest and getattr(arguments, "method", "") is None and "=" not in rest[0]:
+        arguments.method = rest.pop(0)
+    if rest:
+        arguments.settings = [*arguments.settings, *rest]
+    return arguments
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from retrieval_bench.cli import call
+from retrieval_bench.cli import call, parsed
 
 
 def refused(capsys, *words: str) -> str:
@@ -101,6 +101,42 @@ def test_descriptors_that_are_no_numbers_are_refused(capsys, tmp_path, monkeypat
     torch.save(state, "nan.ckpt")
     words = ("bench", "gem", "dataset=folder", f"dataset.root={pictures}", "weights=nan.ckpt", "runtime.workers=0")
     assert "finite" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gem", "--plugin", "p.py", "seed=1", "pooling=mac"],
+        ["gem", "seed=1", "--plugin", "p.py", "pooling=mac"],
+        ["--plugin", "p.py", "gem", "seed=1", "pooling=mac"],
+        ["gem", "seed=1", "pooling=mac", "--plugin", "p.py"],
+    ],
+)
+def test_options_and_settings_come_in_any_order(words):
+    arguments = parsed(["bench", *words])
+    assert (arguments.method, arguments.settings) == ("gem", ["seed=1", "pooling=mac"])
+    assert arguments.plugin == [Path("p.py")]
+
+
+def test_a_plugin_brings_a_pooling(capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from retrieval_bench.pooling import Pooling, register_pooling\n\n\n"
+        "@register_pooling('my_mean')\nclass MyMean(Pooling):\n"
+        "    def __init__(self, in_channels: int, gain: float = 1.0):\n        super().__init__()\n"
+        "        self.out_channels = in_channels\n        self.gain = gain\n\n"
+        "    def forward(self, feature_map):\n        return self.gain * feature_map.mean((2, 3))\n"
+    )
+    words = ("bench", "gem", "--plugin", "mine.py", "dataset=folder", f"dataset.root={pictures}", "pooling=my_mean")
+    small = ("backbone=resnet10t", "model.dim=16", "train.enabled=false", "runtime.workers=0")
+    assert call([*words, *small, "pooling.gain=2"]) == 0
+    assert "pooling my_mean" in capsys.readouterr().out
+    assert "did you mean 'gain'" in refused(capsys, *words, *small, "pooling.gian=2")
+
+
+def test_an_unknown_option_is_exit_code_2(capsys):
+    assert call(["list", "methods", "--nothing"]) == 2
+    assert "unrecognized arguments: --nothing" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(tmp_path, monkeypatch):
