@@ -140,6 +140,7 @@ def extract_only(settings: RunSettings, console: Console) -> dict[str, Descripto
     state, dataset, model = _prepare(settings, console, training=False)
     local = settings.rerank.name is not None and model.has_local_features
     queries, database = describe(state, model, dataset, local=local)
+    state.discard_if_empty()
     return {"queries": queries, "database": database}
 
 

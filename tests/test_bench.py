@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import retrieval_bench as rb
-from retrieval_bench.bench import run, score_again
+from retrieval_bench.bench import extract_only, run, score_again, train_only
 from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.settings.record import Gallery, read_record
 
@@ -126,6 +126,25 @@ def test_a_killed_run_goes_on_where_it_was(delg, data_root, tmp_path, monkeypatc
     assert folder == unfinished
     assert [stage.model_dump() for stage in continued.stages] == [stage.model_dump() for stage in record.stages]
     assert any("stored" in cost.name for cost in continued.costs)
+
+
+def test_training_alone_then_the_whole_run(delg, data_root, tmp_path):
+    record, _ = delg
+    wanted = settings("delg", data_root, tmp_path)
+    checkpoint = train_only(wanted, Console(quiet=True))
+    assert checkpoint.name == "final.ckpt"
+    whole, folder = run(wanted, Console(quiet=True))
+    assert folder == checkpoint.parents[1]
+    assert whole.card.weights_digest == record.card.weights_digest
+
+
+def test_extraction_alone_leaves_stores_and_no_run(delg, data_root, tmp_path):
+    _, folder = delg
+    weights = folder / "checkpoints" / "final.ckpt"
+    stores = extract_only(settings("delg", data_root, tmp_path, f"weights={weights}"), Console(quiet=True))
+    assert {name: len(store) for name, store in stores.items()} == {"queries": 3, "database": 24}
+    assert len(stores["queries"].local_features) == 3
+    assert not list((tmp_path / "synthetic" / "delg").iterdir())
 
 
 def test_gem_from_plain_values(data_root, tmp_path):

@@ -65,8 +65,14 @@ def protocol_card(
         reranked=reranked,
         ground_truth_in_candidates=ground_truth_in_candidates,
         train_set=model.trained_on,
-        weights=model.weights_source,
+        weights=_weights(settings, model.weights_source),
         weights_digest=model_digest(model),
         implementation=model.card.implementation,
         warnings=warnings,
     )
+
+
+def _weights(settings: RunSettings, source: str) -> str:
+    """Where the weights came from; of weights that were trained further, the file too."""
+    start = settings.weights
+    return source if start is None or start.name in source else f"{start.name}, {source}"

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -116,6 +116,9 @@ class Registry:
         try:
             return TypeAdapter(hints[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
         except ValidationError as error:
+            if choices := _choices(hints[key]):
+                known = nearest(str(value), choices, noun="value")
+                raise InputError(f"option {key}={value!r} of {self.kind} {name!r}: {known}") from error
             reason = error.errors()[0]["msg"].lower()
             raise InputError(f"option {key}={value!r} of {self.kind} {name!r} is wrong: {reason}") from error
 
@@ -126,6 +129,13 @@ class Registry:
         for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
             importlib.import_module(module.name)
         self._loaded = True
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a `Literal`, or an optional one, admits."""
+    if get_origin(hint) is Literal:
+        return [str(choice) for choice in get_args(hint)]
+    return [word for part in get_args(hint) for word in _choices(part)]
 
 
 def _origin(part: Callable[..., Any]) -> str:

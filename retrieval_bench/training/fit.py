@@ -110,6 +110,8 @@ def fit(
         model.train().to(memory_format=torch.channels_last)
         last = folder / "checkpoints" / "last.ckpt"
         trainer.fit(model, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    # Another memory layout gives other last bits than the same weights loaded from the file.
+    model.to(memory_format=torch.contiguous_format)
     model.weights_source = "trained in this run"
     trainer.save_checkpoint(final, weights_only=True)
     model.eval()

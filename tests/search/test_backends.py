@@ -1,5 +1,7 @@
 """`search`: every backend against sorting in numpy, ties, chunks, kinds of descriptors, and what it refuses."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -79,7 +81,7 @@ def test_kinds_of_descriptors(backend, tmp_path):
 def test_many_queries_are_searched_in_blocks(monkeypatch):
     query, database = make(3)
     whole = search(query, database, 5)
-    monkeypatch.setattr("retrieval_bench.search.exact.QUERIES_AT_A_TIME", 4)
+    monkeypatch.setattr(sys.modules["retrieval_bench.search.exact"], "QUERIES_AT_A_TIME", 4)
     in_blocks = search(query, database, 5)
     assert in_blocks.indices.equal(whole.indices)
     assert in_blocks.scores.equal(whole.scores)
