@@ -1,7 +1,7 @@
 """DELG: one backbone, a global descriptor and attentive local features (Cao, Araujo, Sim, ECCV 2020)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,6 @@ class Delg(RetrievalModule):
     recipes = RECIPES
     fixed_by_weights = ("backbone", "dim", "num_classes", "variant", "local_dim", "attention_dim")
     has_local_features = True
-    variants: ClassVar[tuple[str, ...]] = tuple(PRESETS)
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ none; ``spca`` is the ArcFace-trained form of GLDv2 comparisons (SpCa's ``GeM`` 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -46,7 +46,6 @@ class Gem(RetrievalModule):
     formats = FORMATS
     recipes = RECIPES
     fixed_by_weights = ("backbone", "dim", "num_classes", "variant", "projection", "local_whitening")
-    variants: ClassVar[tuple[str, ...]] = ("spca", "cirtorch")
 
     def __init__(
         self,
