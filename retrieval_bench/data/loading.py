@@ -16,7 +16,7 @@ def load_for_protocol(
 ) -> np.ndarray:
     """The pixels at scale 1, `uint8` RGB of shape ``(H, W, 3)``, kernel for kernel as the protocol's authors read them.
 
-    `Protocol.minimum_side` is not applied here: it belongs to the scaled inputs of the network.
+    `Protocol.small_side` is not applied here: it belongs to the scaled inputs of the network.
 
     Args:
         path: the image file.

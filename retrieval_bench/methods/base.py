@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
 from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat
+from retrieval_bench.methods.merging import merge_scales, unit
 from retrieval_bench.methods.optimisation import configure
-from retrieval_bench.methods.pyramid import merge_scales, resize_to_scale
+from retrieval_bench.methods.pyramid import image_pyramid
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.recipe import Recipe
@@ -24,8 +24,8 @@ from retrieval_bench.values.local_features import LocalFeatures
 class RetrievalModule(pl.LightningModule, ABC):
     """Base of every method.
 
-    A method builds its network in ``__init__`` and says two things: `global_descriptors` (one scale, normalised
-    images) and `training_losses`. Everything else, from colour order to checkpoints, is the same for all.
+    A method builds its network in ``__init__`` and says two things: `embed` (one scale, normalised images) and
+    `training_losses`. Everything else, from colour order to checkpoints, is the same for all.
 
     Args:
         method: its name.
@@ -35,6 +35,7 @@ class RetrievalModule(pl.LightningModule, ABC):
     Attributes:
         fixed_by_weights: constructor arguments that a checkpoint's tensors decide.
         recipes: training recipes by name: ``base`` is common to all methods, ``published`` the authors'.
+        loads_from: other methods whose checkpoints of ours this one takes the weights from.
         extraction_scales: overrides the protocol's scales in `predict_step`; None keeps them.
         extract_local: whether `predict_step` also returns local features.
         trained_on: the training set of the weights, for the protocol card.
@@ -45,6 +46,7 @@ class RetrievalModule(pl.LightningModule, ABC):
 
     recipes: ClassVar[Mapping[str, Recipe]] = {"base": Recipe()}
     formats: ClassVar[Sequence[CheckpointFormat]] = ()
+    loads_from: ClassVar[tuple[str, ...]] = ()
     card: ClassVar[MethodCard]
     has_local_features: ClassVar[bool] = False
     fixed_by_weights: ClassVar[tuple[str, ...]] = ("backbone", "dim", "num_classes")
@@ -73,19 +75,23 @@ class RetrievalModule(pl.LightningModule, ABC):
         """D of the descriptor."""
 
     @abstractmethod
-    def global_descriptors(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised images -> ``(B, D)`` unit descriptors of one scale."""
+    def embed(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` normalised images of one scale -> ``(B, D)`` descriptors, not normalised."""
 
     @abstractmethod
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``(B, 3, H, W)`` normalised images and ``(B,)`` labels -> scalar losses; ``loss`` is what is minimised."""
 
     def merge_exponent(self) -> float:
-        """p of the power mean over scales, for protocols that merge so."""
+        """p of power means over scales, where the protocol names none."""
         return 1.0
 
+    def global_descriptors(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` normalised images of one scale -> ``(B, D)`` unit descriptors."""
+        return unit(self.embed(images))
+
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images -> descriptors of one scale, as in `global_descriptors`."""
+        """As `global_descriptors`."""
         return self.global_descriptors(images)
 
     @torch.no_grad()
@@ -102,14 +108,9 @@ class RetrievalModule(pl.LightningModule, ABC):
         Raises:
             InputError: another shape or value range, or a model in training mode.
         """
-        normalised = self.normalise(self.checked(images))
-        pyramid = self.protocol.scales if scales is None else tuple(scales)
-        if not pyramid:
-            raise InputError("scales must hold at least one image scale; None is the published protocol")
-        parts = [
-            self.global_descriptors(resize_to_scale(normalised, scale, self.protocol)).float() for scale in pyramid
-        ]
-        return merge_scales(parts, self.merge_exponent() if self.protocol.merge == "power-mean" else 1.0)
+        pyramid = image_pyramid(self.checked(images), self.protocol.scales if scales is None else scales, self.protocol)
+        parts = [self.embed(self.normalise(level)) for _, level in pyramid]
+        return merge_scales(parts, self.protocol, self.merge_exponent())
 
     def local_features(self, images: Tensor) -> list[LocalFeatures]:
         """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels.
@@ -215,8 +216,3 @@ class RetrievalModule(pl.LightningModule, ABC):
         # The trained tensors replace what the backbone started from.
         settings["backbone"] = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights")}
         return json.dumps({"method": self.method, "settings": settings, "trained_on": self.trained_on})
-
-
-def unit(descriptors: Tensor) -> Tensor:
-    """L2-normalise ``(B, D)`` in float32; a zero vector stays zero and finite."""
-    return F.normalize(descriptors.float(), dim=1)

@@ -17,7 +17,9 @@ _PROTOCOL_WORDS = {
     "scales": "scales",
     "scale_resize": "resizing of scales",
     "merge": "merging of scales",
-    "minimum_side": "smallest short side (px)",
+    "merge_exponent": "exponent of the merging",
+    "small_side": "scales left out below a side of (px)",
+    "small_target": "small images enlarged to a side of (px)",
 }
 
 

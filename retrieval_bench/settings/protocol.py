@@ -33,12 +33,19 @@ class Protocol(BaseModel):
     mean: tuple[float, float, float] = Field(default=(0.485, 0.456, 0.406), description="in RGB order, for [0, 1]")
     std: tuple[float, float, float] = Field(default=(0.229, 0.224, 0.225), description="in RGB order, for [0, 1]")
     scales: tuple[float, ...] = Field(default=(1.0,), min_length=1, description="image pyramid of the descriptor")
-    scale_resize: Literal["scale-factor", "size"] = Field(
+    scale_resize: Literal["scale-factor", "size", "truncate", "truncate-antialias", "cv2-area"] = Field(
         default="size",
-        description="bilinear, no antialias; 'size' rounds h*s and w*s half to even as cv2.resize callers do, "
-        "'scale-factor' keeps the sampling grid of F.interpolate(scale_factor=s)",
+        description="bilinear without antialias unless it says otherwise; 'size' rounds h*s and w*s half to even as "
+        "cv2.resize callers do, 'truncate' takes int(h*s), 'scale-factor' keeps the sampling grid of "
+        "F.interpolate(scale_factor=s), 'cv2-area' is cv2.resize(fx=s) of whole grey levels, INTER_AREA below 1",
     )
-    merge: Literal["mean", "power-mean"] = Field(
-        default="mean", description="unit descriptors of the scales: mean, or power mean with the pooling's p"
+    merge: Literal["mean", "power-mean", "max", "raw-mean", "shifted-power"] = Field(
+        default="mean",
+        description="of unit descriptors of the scales: mean, power mean or maximum; of descriptors that are not "
+        "normalised: mean, or power mean above their minimum",
     )
-    minimum_side: int = Field(default=1, ge=1, description="smaller inputs are enlarged to this short side")
+    merge_exponent: float | None = Field(default=None, gt=0, description="of power means; null: the pooling's p")
+    small_side: int = Field(default=1, ge=1, description="scales at which a side is shorter are left out")
+    small_target: int = Field(
+        default=1, ge=1, description="where no scale is left, the image is enlarged until both sides have this length"
+    )

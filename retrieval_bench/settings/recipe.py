@@ -14,6 +14,13 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    stage: int = Field(default=1, ge=1, description="of a method that trains in several stages: which one this is")
+    then: str | None = Field(default=None, description="recipe of the stage that follows; null: none")
+    sampler: Literal["shuffle", "class-balanced", "hard-tuples", "hard-triplets"] = Field(
+        default="shuffle", description="which images make a batch; the hard ones are mined by the model before the stage"
+    )
+    instances: int = Field(default=2, ge=1, description="images of each class in a class-balanced batch")
+    tuple_size: int = Field(default=8, ge=3, description="anchor, positive and negatives of one hard tuple")
     epochs: int = Field(default=30, ge=0)
     batch_size: int = Field(default=128, ge=1, description="of one process and one step")
     accumulate: int = Field(default=1, ge=1, description="batches per optimiser step; their gradients are averaged")

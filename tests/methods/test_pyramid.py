@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from numpy.testing import assert_allclose
 
-from retrieval_bench.methods.pyramid import merge_scales, resize_to_scale
+from retrieval_bench.methods.merging import merge_scales
+from retrieval_bench.methods.pyramid import image_pyramid, resize_to_scale
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
 
@@ -55,46 +56,49 @@ def test_no_side_falls_below_one_pixel(protocol, size, scale):
     assert min(resize_to_scale(image(*size), scale, protocol).shape[-2:]) >= 1
 
 
-@pytest.mark.parametrize("rule", ["size", "scale-factor"])
+AREA, TRUNCATE = Protocol(scale_resize="cv2-area"), Protocol(scale_resize="truncate")
+SPCA = Protocol(scale_resize="scale-factor", small_side=36, small_target=64)
+
+
 @pytest.mark.parametrize(
-    ("size", "scale", "expected"),
-    [((20, 40), 0.5, (16, 32)), ((20, 40), 1.0, (20, 40)), ((8, 8), 1.0, (16, 16)), ((10, 30), 2.0, (20, 60))],
+    ("size", "scales", "kept", "sides"),
+    [
+        ((96, 144), (1.0, 0.7071), [1.0, 0.7071], [(96, 144), (67, 101)]),
+        ((128, 48), (0.7071, 1.0, 1.4142), [1.0, 1.4142], [(128, 48), (181, 67)]),
+        ((30, 90), (1.0,), [64 / 30], [(64, 192)]),
+        ((30, 90), (0.5, 1.0), [64 / 30], [(64, 192)]),
+        ((1, 1), (1.0,), [64.0], [(64, 64)]),
+    ],
 )
-def test_a_small_image_is_enlarged_to_the_minimum_side_with_its_aspect(rule, size, scale, expected):
-    protocol = Protocol(scale_resize=rule, minimum_side=16)
-    assert resize_to_scale(image(*size), scale, protocol).shape[-2:] == expected
+def test_small_scales_are_left_out_and_small_images_enlarged(size, scales, kept, sides):
+    levels = list(image_pyramid(image(*size), scales, SPCA))
+    assert [scale for scale, _ in levels] == kept
+    assert [tuple(level.shape[-2:]) for _, level in levels] == sides
+
+
+@pytest.mark.parametrize("protocol", [SIZE, FACTOR, AREA, TRUNCATE], ids=lambda one: one.scale_resize)
+def test_without_a_least_side_every_scale_is_kept(protocol):
+    levels = list(image_pyramid(image(2, 500), (0.25, 1.0), protocol))
+    assert [scale for scale, _ in levels] == [0.25, 1.0]
+    assert all(min(level.shape[-2:]) >= 1 for _, level in levels)
+
+
+def test_truncated_sides():
+    assert resize_to_scale(image(100, 81), 0.7071, TRUNCATE).shape[-2:] == (70, 57)
+    smooth = Protocol(scale_resize="truncate-antialias")
+    given = image(64, 64)
+    assert_allclose(
+        resize_to_scale(given, 0.5, smooth), F.interpolate(given, size=(32, 32), mode="bilinear", antialias=True)
+    )
+    assert not torch.allclose(resize_to_scale(given, 0.5, smooth), resize_to_scale(given, 0.5, TRUNCATE))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0])
 def test_a_scale_must_be_positive(scale):
     with pytest.raises(InputError, match=f"must be positive, got {scale}"):
-        resize_to_scale(image(8, 8), scale, SIZE)
+        list(image_pyramid(image(8, 8), (scale,), SIZE))
 
 
-def parts(count: int = 3, positive: bool = True) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    drawn = [torch.randn(4, 6, generator=generator) for _ in range(count)]
-    return [F.normalize(part.abs() if positive else part, dim=1) for part in drawn]
-
-
-def test_the_mean_is_normalised():
-    given = parts(positive=False)
-    expected = sum(given) / 3
-    assert_allclose(merge_scales(given), expected / expected.norm(dim=1, keepdim=True), rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("exponent", [2.0, 3.0, 2.5])
-def test_the_power_mean_is_its_formula(exponent):
-    given = parts()
-    mean = (sum(part.double() ** exponent for part in given) / 3) ** (1 / exponent)
-    assert_allclose(merge_scales(given, exponent), mean / mean.norm(dim=1, keepdim=True), rtol=1e-5)
-
-
-def test_the_power_mean_of_zeros_is_finite():
-    assert merge_scales([torch.zeros(1, 4), torch.tensor([[1.0, 0, 0, 0]])], 3.0).isfinite().all()
-
-
-@pytest.mark.parametrize("exponent", [1.0, 3.0])
-def test_one_scale_is_itself(exponent):
-    (given,) = parts(1, positive=False)
-    assert_allclose(merge_scales([given], exponent), given, rtol=1e-6)
+def test_there_must_be_a_scale():
+    with pytest.raises(InputError, match="at least one image scale"):
+        list(image_pyramid(image(8, 8), (), SIZE))

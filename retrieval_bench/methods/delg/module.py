@@ -6,15 +6,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from retrieval_bench.methods.base import RetrievalModule, unit
+from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.delg.card import CARD
 from retrieval_bench.methods.delg.checkpoint import FORMATS
 from retrieval_bench.methods.delg.local import AutoencoderBranch, LocalMaps, NormalisedBranch
 from retrieval_bench.methods.delg.presets import PRESETS
 from retrieval_bench.methods.delg.recipes import RECIPES
 from retrieval_bench.methods.delg.selection import Selection, select
+from retrieval_bench.methods.merging import merge_scales
 from retrieval_bench.methods.parts import build_backbone, build_loss, build_pooling, resolve
-from retrieval_bench.methods.pyramid import merge_scales, resize_to_scale
+from retrieval_bench.methods.pyramid import image_pyramid
 from retrieval_bench.methods.registry import register_method
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.values.local_features import LocalFeatures
@@ -114,19 +115,19 @@ class Delg(RetrievalModule):
         """D of the global descriptor."""
         return self.projection.out_features
 
-    def embed(self, feature_map: Tensor) -> Tensor:
-        """``(B, C, H, W)`` of the last stage -> ``(B, D)``, not normalised: g = F GeM(map) + b."""
+    def head(self, feature_map: Tensor) -> Tensor:
+        """``(B, C, H, W)`` of the last stage -> ``(B, D)``: g = F GeM(map) + b."""
         return self.projection(self.pooling(feature_map))
 
-    def global_descriptors(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)`` unit descriptors."""
-        return unit(self.embed(self.backbone(images)[-1]))
+    def embed(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
+        return self.head(self.backbone(images)[-1])
 
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``global``, ``attention`` and, in the paper's variant, ``reconstruction``; ``loss`` is their weighted sum."""
         assert self.loss is not None
         middle, last = self.backbone(images)
-        losses = {"global": self.loss(self.embed(last), labels), **self.local.training_losses(middle, labels)}
+        losses = {"global": self.loss(self.head(last), labels), **self.local.training_losses(middle, labels)}
         weighted = [self.weights_of_losses.get(name, 1.0) * value for name, value in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
 
@@ -148,12 +149,12 @@ class Delg(RetrievalModule):
         parts, maps = {}, {}
         for scale, middle, last in self._pyramid(batch["images"], sorted({*wanted, *local_scales})):
             if scale in wanted:
-                parts[scale] = unit(self.embed(last))
+                parts[scale] = self.head(last)
             if scale in local_scales:
                 maps[scale] = self.local(middle)
         return {
             "indices": batch["indices"],
-            "descriptors": merge_scales([parts[scale] for scale in wanted]),
+            "descriptors": merge_scales([parts[scale] for scale in wanted], self.protocol, self.merge_exponent()),
             "local_features": self._select([maps[s] for s in local_scales], local_scales, len(batch["images"])),
         }
 
@@ -167,9 +168,8 @@ class Delg(RetrievalModule):
             raise InputError(f"the weights {self.weights_source} hold no local branch; give a whole DELG checkpoint")
 
     def _pyramid(self, images: Tensor, scales: Sequence[float]) -> Iterator[tuple[float, Tensor, Tensor]]:
-        normalised = self.normalise(self.checked(images))
-        for scale in scales:
-            middle, last = self.backbone(resize_to_scale(normalised, scale, self.protocol))
+        for scale, level in image_pyramid(self.checked(images), scales, self.protocol):
+            middle, last = self.backbone(self.normalise(level))
             yield scale, middle, last
 
     def _select(self, maps: Sequence[LocalMaps], scales: Sequence[float], count: int) -> list[LocalFeatures]:

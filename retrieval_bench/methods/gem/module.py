@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from retrieval_bench.methods.base import RetrievalModule, unit
+from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.gem.card import CARD
 from retrieval_bench.methods.gem.checkpoint import FORMATS
 from retrieval_bench.methods.gem.recipes import RECIPES
@@ -110,10 +110,6 @@ class Gem(RetrievalModule):
         if self.normalise_pooled:
             pooled = pooled / (pooled.norm(dim=1, keepdim=True) + NORM_EPS)
         return pooled if self.projection is None else self.projection(pooled)
-
-    def global_descriptors(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)`` unit descriptors."""
-        return unit(self.embed(images))
 
     def merge_exponent(self) -> float:
         """The pooling's p, where it has one for all channels."""
