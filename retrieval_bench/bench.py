@@ -19,7 +19,8 @@ from retrieval_bench.reranking.base import RERANKERS
 from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
 from retrieval_bench.running.model import build_model, resolved, train, trains
-from retrieval_bench.running.rerank import build_reranker, local_features, rerank, verifier
+from retrieval_bench.running.rerank import build_reranker, rerank, verifier
+from retrieval_bench.running.second_stage import Described, inputs
 from retrieval_bench.running.state import RunState
 from retrieval_bench.running.whiten import whitened
 from retrieval_bench.search import BACKENDS
@@ -71,19 +72,18 @@ def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> 
     trained = train(state, model, dataset) if training else None
     if trained is None and settings.weights is None:
         state.warnings.append("the network is untrained: its figures are a floor, not a result")
-    queries, database = describe(state, model, dataset, local=reranker is not None and model.has_local_features)
+    local = reranker is not None and reranker.needs == "local features"
+    queries, database = describe(state, model, dataset, local=local)
     dataset, query_rows, database_rows = readable(state, dataset, queries, database)
-    asked: Any
-    known: Any
     asked, known = whitened(state, model, dataset, queries.tensor(query_rows), readable_rows(database, database_rows))
     with state.timed("search", per="query", count=len(asked)):
         stages = {"global": rank(settings, asked, known, database_rows)}
     verify = None
     if reranker is not None:
-        if model.has_local_features:
-            asked, known = local_features(queries, query_rows), database.local_features
-        stages["reranked"] = rerank(state, reranker, stages["global"], asked, known)
-        verify = verifier(reranker, asked, known)
+        described = Described(queries, database, query_rows, database_rows, asked, known)
+        compared = inputs(reranker.needs, described, dataset, model)
+        stages["reranked"] = rerank(state, reranker, stages["global"], *compared)
+        verify = verifier(reranker, *compared)
 
     results = {
         name: evaluate(ranking, dataset.ground_truth, database_size=len(dataset.database))
@@ -138,7 +138,8 @@ def train_only(settings: RunSettings, console: Console) -> Path:
 def extract_only(settings: RunSettings, console: Console) -> dict[str, DescriptorStore]:
     """Describe queries and database of a dataset with given weights; returns the stores by name."""
     state, dataset, model = _prepare(settings, console, training=False)
-    local = settings.rerank.name is not None and model.has_local_features
+    reranker = build_reranker(settings, model, dataset)
+    local = reranker is not None and reranker.needs == "local features"
     queries, database = describe(state, model, dataset, local=local)
     state.discard_if_empty()
     return {"queries": queries, "database": database}

@@ -64,6 +64,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Several methods under the same settings, side by side; finished runs are not repeated."""
     from retrieval_bench.bench import run
+    from retrieval_bench.recording.comparing import p_values
     from retrieval_bench.recording.run_folder import finished_run
     from retrieval_bench.reporting.console import side_by_side
     from retrieval_bench.settings.record import read_record
@@ -71,15 +72,13 @@ def compare(arguments: argparse.Namespace) -> None:
     wanted = [settings_of(arguments, method) for method in arguments.methods.split()]
     if not wanted:
         raise InputError('no methods to compare; write --methods "gem delg"')
-    records = []
-    for settings in wanted:
-        done = finished_run(settings)
-        records.append(read_record(done) if done is not None else run(settings, Console(stderr=True))[0])
-    Console().print(side_by_side(records))
+    folders = [finished_run(settings) or run(settings, Console(stderr=True))[1] for settings in wanted]
+    Console().print(side_by_side([read_record(folder) for folder in folders], p_values(folders)))
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Write the pages of run folders again; several are also shown side by side."""
+    from retrieval_bench.recording.comparing import p_values
     from retrieval_bench.reporting.console import print_record, side_by_side
     from retrieval_bench.reporting.page import write_report
     from retrieval_bench.settings.record import read_record
@@ -90,7 +89,7 @@ def report(arguments: argparse.Namespace) -> None:
     if len(records) == 1:
         print_record(records[0], console)
     else:
-        console.print(side_by_side(records))
+        console.print(side_by_side(records, p_values(folders)))
     for folder in folders:
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
 

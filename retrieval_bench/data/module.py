@@ -11,8 +11,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loops.progress import _ProcessedTracker, _StartedTracker
 
+from retrieval_bench.data.batching import training_sampler
 from retrieval_bench.data.predict import ExtractionLoader, OnError
-from retrieval_bench.data.samplers import EpochSampler, ShardSampler
+from retrieval_bench.data.samplers import ShardSampler
 from retrieval_bench.data.splitting import split_per_class
 from retrieval_bench.data.training import DecodedImages, LabelledLoader, LabelledViews
 from retrieval_bench.settings.errors import InputError
@@ -42,6 +43,9 @@ class RetrievalDataModule(pl.LightningDataModule):
       training class.
     - "retrieval": leave-one-out over `dataset.validation` (every image asks for the others of its class); batches carry
       "labels".
+
+    Samplers of hard examples read what the model mined: it goes over `mining_dataloader` before the first epoch and
+    puts its findings into `mined`, which checkpoints keep.
 
     Args:
         dataset: what to load.
@@ -99,6 +103,7 @@ class RetrievalDataModule(pl.LightningDataModule):
                 self.train_rows, self.validation_rows = split_per_class(
                     dataset.train.labels, 1 - validation_share, seed, minimum=SMALLEST_SPLIT_CLASS
                 )
+        self.mined: dict[str, torch.Tensor] = {}
         self._decoded: DecodedImages | None = None
 
     @property
@@ -118,20 +123,10 @@ class RetrievalDataModule(pl.LightningDataModule):
         Raises:
             InputError: the dataset has no training images.
         """
-        train = self.dataset.train
-        if train is None or not len(self.train_rows):
-            raise InputError(f"dataset {self.dataset.name!r} has no training images; choose another or give weights=")
-        views = LabelledViews(
-            train,
-            self.train_rows,
-            self.recipe,
-            "train",
-            seed=self.seed,
-            exif=self.protocol.exif,
-            decoded=self._decoded_images(),
-        )
+        labels = self._training_images().labels
+        views = self._views(cast(LabelledImages, self.dataset.train), self.train_rows, "train")
         rank, world = self._rank()
-        sampler = EpochSampler(len(self.train_rows), seed=self.seed, rank=rank, world=world)
+        sampler = training_sampler(self.recipe, labels, self.mined, seed=self.seed, rank=rank, world=world)
         size = self.recipe.batch_size
         # One image alone has no batch statistics.
         lonely = len(sampler) > 1 and len(sampler) % size == 1
@@ -140,20 +135,29 @@ class RetrievalDataModule(pl.LightningDataModule):
         sampler.start_at(epoch, batches * size)
         return loader
 
+    def mining_dataloader(self) -> LabelledLoader:
+        """Every training image once, in order, whole on each rank, in its deterministic view.
+
+        ``indices`` are the rows that samplers count, from 0 to the number of training images without the held-out ones.
+        """
+        train = self._training_images()
+        views = self._views(train, range(len(train)), "validation")
+        return self._labelled_loader(views, ShardSampler(len(train)), self.recipe.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was mined: a resumed run goes on with the same."""
+        return {"mined": dict(self.mined)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what an interrupted run had mined."""
+        self.mined = dict(state_dict["mined"])
+
     def val_dataloader(self) -> list[Any]:
         """The loaders that `validation_roles` names, in that order."""
         loaders: list[Any] = []
         rank, world = self._rank()
         if self.classified is not None and len(self.validation_rows):
-            views = LabelledViews(
-                self.classified,
-                self.validation_rows,
-                self.recipe,
-                "validation",
-                seed=self.seed,
-                exif=self.protocol.exif,
-                decoded=self._decoded_images() if self.classified is self.dataset.train else None,
-            )
+            views = self._views(self.classified, self.validation_rows, "validation")
             sampler = ShardSampler(len(self.validation_rows), rank=rank, world=world)
             loaders.append(self._labelled_loader(views, sampler, self.recipe.batch_size))
         if self.retrieval_validation is not None:
@@ -196,6 +200,30 @@ class RetrievalDataModule(pl.LightningDataModule):
             world=world,
             labels=labels,
             pin_memory=torch.cuda.is_available(),
+        )
+
+    def _training_images(self) -> LabelledImages:
+        """The training images without those held out.
+
+        Raises:
+            InputError: there are none.
+        """
+        train, rows = self.dataset.train, self.train_rows
+        if train is None or not len(rows):
+            raise InputError(f"dataset {self.dataset.name!r} has no training images; choose another or give weights=")
+        return LabelledImages([train.paths[row] for row in rows], [train.labels[row] for row in rows], train.classes)
+
+    def _views(
+        self, images: LabelledImages, rows: Sequence[int], view: Literal["train", "validation"]
+    ) -> LabelledViews:
+        return LabelledViews(
+            images,
+            rows,
+            self.recipe,
+            view,
+            seed=self.seed,
+            exif=self.protocol.exif,
+            decoded=None if images is self.dataset.validation else self._decoded_images(),
         )
 
     def _labelled_loader(

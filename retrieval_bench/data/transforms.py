@@ -16,6 +16,10 @@ from torchvision.transforms.v2 import functional as ops
 
 from retrieval_bench.settings.recipe import Recipe
 
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
+EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+"""Of ImageNet's colours in RGB, [0, 1]; columns are vectors (Krizhevsky et al., NeurIPS 2012; values of pycls)."""
+
 
 def view_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     """The generator of the view that image `index` gets in `epoch`."""
@@ -28,7 +32,7 @@ def train_view(image: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
 
     Args:
         image: RGB `uint8` ``(3, H, W)``.
-        recipe: crop, flip and jitter; ``S = recipe.image_size``.
+        recipe: crop, flip, jitter and lighting; ``S = recipe.image_size``.
 
     Returns:
         RGB `uint8` ``(3, S, S)``.
@@ -40,7 +44,7 @@ def train_view(image: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
         view = ops.horizontal_flip(view)
     if _uniform(0, 1, generator) < recipe.jitter:
         view = colour_jitter(view, recipe.jitter_strength, generator)
-    return view
+    return pca_lighting(view, recipe.lighting, generator) if recipe.lighting else view
 
 
 def validation_view(image: Tensor, side: int) -> Tensor:
@@ -93,6 +97,18 @@ def colour_jitter(image: Tensor, strength: tuple[float, float, float, float], ge
         elif operation == 3 and hue:
             image = ops.adjust_hue(image, _uniform(-hue, hue, generator))
     return image
+
+
+def pca_lighting(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """One random shift of colour along the principal components of ImageNet's.
+
+    Args:
+        image: RGB `uint8` ``(3, H, W)``.
+        deviation: of the normal factors of the eigenvalues; 0.1 in pycls and what descends from it.
+    """
+    factors = deviation * torch.randn(3, generator=generator) * torch.tensor(EIGENVALUES)
+    shift = 255 * (torch.tensor(EIGENVECTORS) @ factors)
+    return (image + shift.view(3, 1, 1)).round().clamp(0, 255).to(torch.uint8)
 
 
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:

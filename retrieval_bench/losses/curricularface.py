@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.losses.base import ClassificationLoss, register_loss
+from retrieval_bench.losses.gathering import mean_over_ranks
 
 
 def curricular_margin(cosines: Tensor, labels: Tensor, t: Tensor, margin: float) -> Tensor:
@@ -38,8 +39,8 @@ class CurricularFace(ClassificationLoss):
     """CurricularFace with mean cross-entropy.
 
     The defaults are those of DELG-PyTorch. Its state `t` moves at every call that gets labels, in evaluation too and
-    before it is used, as the published codes do; so call either `logits` or `forward` once per batch. Each process of
-    a distributed run keeps its own `t`.
+    before it is used, as the published codes do; so call either `logits` or `forward` once per batch. In distributed
+    training it follows the mean over all processes, where the published codes leave each with its own.
 
     Args:
         margin: added to the angle to the own class, radians.
@@ -59,5 +60,6 @@ class CurricularFace(ClassificationLoss):
         """``(B, C)`` cosines with margin and modulation; moves `t`."""
         with torch.no_grad():
             mean = cosines.gather(1, labels.view(-1, 1)).mean().to(self.t.dtype)
+            mean = mean_over_ranks(mean) if self.training else mean
             self.t.copy_(self.momentum * mean + (1 - self.momentum) * self.t)
         return curricular_margin(cosines, labels, self.t, self.margin)

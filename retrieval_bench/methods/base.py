@@ -49,6 +49,7 @@ class RetrievalModule(pl.LightningModule, ABC):
     loads_from: ClassVar[tuple[str, ...]] = ()
     card: ClassVar[MethodCard]
     has_local_features: ClassVar[bool] = False
+    has_feature_maps: ClassVar[bool] = False
     fixed_by_weights: ClassVar[tuple[str, ...]] = ("backbone", "dim", "num_classes")
 
     mean: Tensor

@@ -36,8 +36,7 @@ def resize_grey_levels(images: Tensor, scale: float, sides: Sequence[int]) -> Te
 def area(levels: Tensor, scale: float, sides: Sequence[int]) -> Tensor:
     """The mean over each cell of ``1/scale`` pixels: ``(B, 3, H, W)`` grey levels -> ``(B, 3, h, w)``."""
     rows, columns = (
-        _cells(before, after, 1 / scale).to(levels)
-        for before, after in zip(levels.shape[-2:], sides, strict=True)
+        _cells(before, after, 1 / scale).to(levels) for before, after in zip(levels.shape[-2:], sides, strict=True)
     )
     mean = torch.einsum("hy,bcyx,wx->bchw", rows, levels, columns)
     rounded = mean.round()

@@ -7,28 +7,39 @@ from retrieval_bench.settings.card import COMPARABLE, ProtocolCard
 from retrieval_bench.settings.protocol import Protocol
 
 DIGEST_LETTERS = 12
+PIXEL_FORM = ("protocol.channel_order", "protocol.mean", "protocol.std")
 
 
 def card_differences(card: ProtocolCard, reference: ProtocolCard) -> list[str]:
     """How `card` differs from `reference` in the fields of `COMPARABLE`, one phrase each; empty where it does not.
 
-    The protocol is taken apart, so that a phrase names `protocol.scales` and not the whole protocol.
+    The protocol is taken apart, so that a phrase names `protocol.scales` and not the whole protocol. What only says in
+    which form the weights take pixels is left out.
     """
-    phrases = []
-    for field in COMPARABLE:
-        mine, theirs = getattr(card, field), getattr(reference, field)
-        parts = [(field, mine, theirs)]
-        if isinstance(mine, Protocol):
-            parts = [(f"{field}.{name}", getattr(mine, name), getattr(theirs, name)) for name in Protocol.model_fields]
-        phrases += [f"{name} {shown(a)} instead of {shown(b)}" for name, a, b in parts if a != b]
-    return phrases
+    theirs = _comparable(reference)
+    return [
+        f"{name} {shown(value)} instead of {shown(theirs[name])}"
+        for name, value in _comparable(card).items()
+        if value != theirs[name]
+    ]
 
 
 def reference_card(cards: Sequence[ProtocolCard]) -> ProtocolCard:
     """The card the others are held against: one of the largest group of comparable cards, of equals the earliest."""
-    keys = [repr([getattr(card, field) for field in COMPARABLE]) for card in cards]
+    keys = [repr(_comparable(card)) for card in cards]
     most_frequent = Counter(keys).most_common(1)[0][0]
     return cards[keys.index(most_frequent)]
+
+
+def _comparable(card: ProtocolCard) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for name in COMPARABLE:
+        value = getattr(card, name)
+        if isinstance(value, Protocol):
+            fields |= {f"{name}.{part}": getattr(value, part) for part in Protocol.model_fields}
+        else:
+            fields[name] = value
+    return {name: value for name, value in fields.items() if name not in PIXEL_FORM}
 
 
 def shown(value: object) -> str:

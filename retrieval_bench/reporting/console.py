@@ -39,12 +39,12 @@ def print_record(record: RunRecord, console: Console) -> None:
     _print_table(published_table(record), console)
 
 
-def side_by_side(records: Sequence[RunRecord]) -> rich.table.Table:
-    """Several runs in one table.
+def side_by_side(records: Sequence[RunRecord], p_values: Sequence[Sequence[float | None]] = ()) -> rich.table.Table:
+    """Several runs in one table, with tests against the first row where `p_values` has them.
 
     Runs whose protocol cards differ in a field that moves mAP carry a letter in brackets, explained below the table.
     """
-    return rich_table(comparison_table(records))
+    return rich_table(comparison_table(records, p_values))
 
 
 def rich_table(table: Table) -> rich.table.Table:

@@ -8,6 +8,10 @@ from retrieval_bench.reporting.comparability import card_differences, reference_
 from retrieval_bench.settings.record import LEVELS, RunRecord, Stage
 
 STAGE_LABELS = {"global": "before re-ranking", "reranked": "after re-ranking"}
+TEST_NOTE = (
+    "p: Medium AP of the queries against the first row, two-sided paired permutation test, corrected after Holm for "
+    "the number of rows."
+)
 INTERVAL_NOTE = "mAP in percent, in brackets its 95 % bootstrap interval over queries."
 
 
@@ -91,11 +95,15 @@ def published_table(record: RunRecord) -> Table | None:
     return Table("Published by the authors", columns, tuple(rows), (note,))
 
 
-def comparison_table(records: Sequence[RunRecord]) -> Table:
+def comparison_table(records: Sequence[RunRecord], p_values: Sequence[Sequence[float | None]] = ()) -> Table:
     """Several runs below each other, a row per run and stage.
 
     A run whose card differs from the others' in a field that moves mAP carries a letter, and the note of that letter
     names the difference. A run with warnings carries `!` and the notes repeat them.
+
+    Args:
+        records: in the order of the rows.
+        p_values: per run and stage, of tests against the first row; None where there is none. Empty: no such column.
     """
     cards = [record.card for record in records]
     reference = reference_card(cards) if cards else None
@@ -105,7 +113,7 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     cuts = _cuts(records)
     several_datasets = len({record.dataset for record in records}) > 1
     rows = []
-    for record in records:
+    for run, record in enumerate(records):
         differences = card_differences(record.card, reference) if reference else []
         letter = ""
         if differences:
@@ -113,20 +121,37 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
         said = card_warnings(record)
         warnings += [f"! {record.title}: {warning}" for warning in said]
         mark = " ".join(part for part in (letter, "!" if said else "") if part)
-        for stage in record.stages:
+        for number, stage in enumerate(record.stages):
             name = (Cell(record.title, mark=f" ({mark})" if mark else ""),)
             where = (Cell(record.dataset),) if several_datasets else ()
             precision = (_precision_cell(stage, "medium", cut) for cut in cuts)
-            rows.append((*name, *where, Cell(stage_label(stage, record)), *_map_cells(stage), *precision))
-    notes += [f"({letter}) not comparable: {difference}" for difference, letter in letters.items()]
+            test = (Cell(probability(p_values[run][number])),) if p_values else ()
+            rows.append((*name, *where, Cell(stage_label(stage, record)), *_map_cells(stage), *test, *precision))
+    if p_values:
+        notes.append(TEST_NOTE)
+    notes += [f"({letter}) {_kind(difference)}: {difference}" for difference, letter in letters.items()]
     columns = (
         Column("Run", numeric=False),
         *((Column("Dataset", numeric=False),) if several_datasets else ()),
         Column("Ranking", numeric=False),
         *(Column(level.capitalize(), "mAP") for level in LEVELS),
+        *((Column("p", "vs first"),) if p_values else ()),
         *(Column(f"@{cut}", "mP Medium") for cut in cuts),
     )
     return Table("Runs side by side", columns, tuple(rows), (*notes, *warnings))
+
+
+def probability(p: float | None) -> str:
+    """A p-value as it is printed in papers."""
+    if p is None:
+        return NOTHING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _kind(differences: str) -> str:
+    """A protocol of the method's own is part of the method; anything else makes figures of another task."""
+    own = all(phrase.startswith("protocol.") for phrase in differences.split("; "))
+    return "under a protocol of its own" if own else "not comparable"
 
 
 def card_warnings(record: RunRecord) -> list[str]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -16,10 +16,16 @@ RERANKERS = Registry("re-ranker", "retrieval_bench.reranking")
 class Reranker(ABC):
     """Improves a ranking from what its queries and database look like.
 
-    The constructor's parameters are the re-ranker's options. What ``query`` and ``database`` are is each re-ranker's
-    own to say: one entry per query and one per database row, as descriptors ``(Q, D)`` and ``(N, D)`` or as sequences
-    of `LocalFeatures`.
+    The constructor's parameters are the re-ranker's options. A ``model`` among them is handed the network that made
+    the descriptors, a ``ground_truth`` the dataset's.
+
+    Attributes:
+        needs: what ``query`` and ``database`` hold, one entry per query and one per database row: ``"descriptors"``
+            ``(Q, D)`` and ``(N, D)``, ``"local features"`` (sequences of `LocalFeatures`) or ``"feature maps"``
+            (sequences of ``(C, h, w)``).
     """
+
+    needs: ClassVar[Literal["descriptors", "local features", "feature maps"]] = "descriptors"
 
     @property
     def uses_ground_truth(self) -> bool:

@@ -78,6 +78,8 @@ class Geometric(Reranker):
         InputError: an unknown or impossible value.
     """
 
+    needs = "local features"
+
     def __init__(
         self,
         top_k: int = 100,

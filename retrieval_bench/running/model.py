@@ -1,11 +1,14 @@
 """The model of a run, trained if the run trains."""
 
+from collections.abc import Sequence
+
 from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.registry import create_model
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.run import PartSettings, RunSettings
+from retrieval_bench.settings.stages import training_stages
 from retrieval_bench.training.fit import Trained, fit
 from retrieval_bench.values.dataset import RetrievalDataset
 
@@ -22,14 +25,11 @@ def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool
         weights=settings.weights,
         **settings.model,
     )
-    model.recipe = settings.train.resolve(model.recipes)
-    if settings.extract.image_size is not None:
-        shrinking = "bilinear-antialias" if model.protocol.resize == "none" else model.protocol.resize
-        model.protocol = model.protocol.model_copy(
-            update={"image_size": settings.extract.image_size, "resize": shrinking}
-        )
-    if settings.extract.scales is not None:
-        model.protocol = model.protocol.model_copy(update={"scales": settings.extract.scales})
+    model.recipe = next(iter(training_stages(settings.train, model.recipes).values()))
+    changes = {key: value for key in ("image_size", "scales", "merge") if (value := getattr(settings.extract, key))}
+    if "image_size" in changes and model.protocol.resize == "none":
+        changes["resize"] = "bilinear-antialias"
+    model.protocol = model.protocol.model_copy(update=changes)
     return model
 
 
@@ -58,23 +58,40 @@ def trains(settings: RunSettings, dataset: RetrievalDataset) -> bool:
 
 
 def train(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) -> Trained:
-    """Train the model in place with its recipe; a run that was interrupted goes on."""
+    """Train the model in place, stage by stage; a run that was interrupted goes on."""
     settings = state.settings
-    data = RetrievalDataModule(
-        dataset,
-        model.recipe,
-        model.protocol,
-        seed=settings.seed,
-        workers=settings.runtime.workers,
-        batch_size_extract=settings.extract.batch_size,
-        cache="memory" if settings.train.cache_images else "none",
-        validation_share=settings.train.validation_share,
-        on_error=settings.extract.on_error,
-    )
     assert dataset.train is not None
     model.trained_on = f"{dataset.name} train: {len(dataset.train)} images, {len(dataset.train.classes)} classes"
-    trained = fit(model, data, state.folder, settings.runtime, validate_every=settings.train.validate_every)
+    stages = training_stages(settings.train, model.recipes)
+    parts = []
+    for name, recipe in stages.items():
+        model.recipe = recipe
+        data = RetrievalDataModule(
+            dataset,
+            recipe,
+            model.protocol,
+            seed=settings.seed,
+            workers=settings.runtime.workers,
+            batch_size_extract=settings.extract.batch_size,
+            cache="memory" if settings.train.cache_images else "none",
+            validation_share=settings.train.validation_share,
+            on_error=settings.extract.on_error,
+        )
+        folder = state.folder if name == list(stages)[-1] else state.folder / "stages" / name
+        parts.append(fit(model, data, folder, settings.runtime, validate_every=settings.train.validate_every))
+    trained = joined(parts)
     state.cost("training", trained.seconds, "s")
     if trained.seconds > 0:
         state.cost("training speed", trained.images / trained.seconds, "images/s")
     return trained
+
+
+def joined(stages: Sequence[Trained]) -> Trained:
+    """Several stages as one training: epochs count on."""
+    history: list[dict[str, float]] = []
+    for stage in stages:
+        before = len(history)
+        history += [{**row, "epoch": before + row["epoch"]} for row in stage.history]
+    return Trained(
+        history, sum(stage.seconds for stage in stages), sum(stage.images for stage in stages), stages[-1].checkpoint
+    )

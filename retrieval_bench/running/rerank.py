@@ -1,20 +1,18 @@
 """The re-ranking step of a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.recording.gallery import Points
-from retrieval_bench.reranking.base import Reranker, create_reranker
+from retrieval_bench.reranking.base import RERANKERS, Reranker, create_reranker
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import RetrievalDataset
-from retrieval_bench.values.local_features import LocalFeatures
 from retrieval_bench.values.ranking import Ranking
 
 AT_ONCE = 4
@@ -30,21 +28,22 @@ def build_reranker(settings: RunSettings, model: RetrievalModule, dataset: Retri
     name = settings.rerank.name
     if name is None:
         return None
-    if name == "geometric" and not model.has_local_features:
+    needs = getattr(RERANKERS.get(name), "needs", "descriptors")
+    given = {"descriptors": True, "local features": model.has_local_features, "feature maps": model.has_feature_maps}
+    if not given[needs]:
+        able = "delg" if needs == "local features" else "cvnet"
         raise InputError(
-            f"re-ranker 'geometric' compares local features, which method {settings.method!r} has not; use delg, or "
-            "rerank=none"
+            f"re-ranker {name!r} compares {needs}, which method {settings.method!r} has not; use {able}, or rerank=none"
         )
     options = settings.rerank.options
+    known = RERANKERS.options(name)
+    if "model" in known:
+        options["model"] = model
+    if "ground_truth" in known and options.get("protocol") == "published":
+        options["ground_truth"] = dataset.ground_truth
     if options.get("junk", "keep") != "keep":
         options["junk_rows"] = [entry.get("junk", []) for entry in dataset.ground_truth]
     return create_reranker(name, **options)
-
-
-def local_features(store: DescriptorStore, rows: Sequence[int]) -> Sequence[LocalFeatures]:
-    """The local features of the given rows of a store."""
-    features = store.local_features
-    return features if len(rows) == len(features) else [features[row] for row in rows]
 
 
 def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, database: Any) -> Ranking:

@@ -41,7 +41,7 @@ class RunState:
 
     def discard_if_empty(self) -> None:
         """Remove the run's folder if it holds nothing that a later run could go on from."""
-        if not (self.folder / "checkpoints").exists():
+        if not any((self.folder / kept).exists() for kept in ("checkpoints", "stages")):
             shutil.rmtree(self.folder)
 
     @contextmanager

@@ -3,7 +3,7 @@
 defaults < ``configs/methods/<method>.yaml`` < ``configs/datasets/<dataset>.yaml`` < ``--config`` < command line
 
 A dataset file may hold a section ``from_scratch``, which applies only where no weights are given: the sizes at which a
-network trains on that dataset in little time.
+network trains on that dataset in little time. Below ``from_scratch.methods`` stands what single methods need otherwise.
 """
 
 import re
@@ -54,16 +54,18 @@ def layered(values: Mapping[str, Any]) -> RunSettings:
     Raises:
         InputError: an unknown key or a wrong type.
     """
-    given = {key: _spelt_out(key, value) for key, value in values.items()}
+    given = _all_spelt_out(values)
     method = given.get("method", "gem")
     dataset = _name(given.get("dataset", {})) or "synthetic"
     layers: dict[str, Any] = {}
     merge(layers, _optional(config_folder() / "methods" / f"{method}.yaml"))
     defaults = _optional(config_folder() / "datasets" / f"{dataset}.yaml")
     from_scratch = defaults.pop("from_scratch", {})
+    special = from_scratch.pop("methods", {}).get(method, {})
     merge(layers, defaults)
     if given.get("weights") is None:
         merge(layers, from_scratch)
+        merge(layers, special)
     merge(layers, given)
     return validate(layers)
 
@@ -94,8 +96,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} must hold a mapping of settings, got {type(content).__name__}")
     scratch = content.get("from_scratch")
     if isinstance(scratch, dict):
-        content["from_scratch"] = {key: _spelt_out(key, value) for key, value in scratch.items()}
-    return {key: _spelt_out(key, value) for key, value in content.items()}
+        content["from_scratch"] = _all_spelt_out(scratch)
+        special = scratch.get("methods")
+        if isinstance(special, dict):
+            content["from_scratch"]["methods"] = {name: _all_spelt_out(layer) for name, layer in special.items()}
+    return _all_spelt_out(content)
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -132,6 +137,10 @@ def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
 def dump(settings: RunSettings) -> str:
     """The settings as YAML that `load_settings` reads back."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _all_spelt_out(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _spelt_out(key, value) for key, value in settings.items()}
 
 
 def _spelt_out(key: str, value: Any) -> Any:

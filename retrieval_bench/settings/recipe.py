@@ -17,10 +17,14 @@ class Recipe(BaseModel):
     stage: int = Field(default=1, ge=1, description="of a method that trains in several stages: which one this is")
     then: str | None = Field(default=None, description="recipe of the stage that follows; null: none")
     sampler: Literal["shuffle", "class-balanced", "hard-tuples", "hard-triplets"] = Field(
-        default="shuffle", description="which images make a batch; the hard ones are mined by the model before the stage"
+        default="shuffle",
+        description="which images make a batch; the hard ones are mined by the model before the stage",
     )
     instances: int = Field(default=2, ge=1, description="images of each class in a class-balanced batch")
     tuple_size: int = Field(default=8, ge=3, description="anchor, positive and negatives of one hard tuple")
+    hard_share: tuple[float, float] = Field(
+        default=(0.0, 1.0), description="of hard negatives among those of hard-triplets, in the first and last epoch"
+    )
     epochs: int = Field(default=30, ge=0)
     batch_size: int = Field(default=128, ge=1, description="of one process and one step")
     accumulate: int = Field(default=1, ge=1, description="batches per optimiser step; their gradients are averaged")
@@ -49,3 +53,4 @@ class Recipe(BaseModel):
     jitter_strength: tuple[float, float, float, float] = Field(
         default=(0.4, 0.4, 0.2, 0.1), description="brightness, contrast, saturation, hue"
     )
+    lighting: float = Field(default=0.0, ge=0, description="deviation of the PCA lighting of pycls; 0 is off")

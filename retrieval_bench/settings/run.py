@@ -1,12 +1,10 @@
 """What a run is: one typed object, from YAML files and ``section.key=value`` overrides."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Optional
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.recipe import Recipe
 
 
@@ -52,21 +50,6 @@ class TrainSettings(RecipeOverrides):  # type: ignore[valid-type, misc]
     validation_share: float = Field(default=0.05, ge=0, lt=1, description="of each training class, held out")
     validate_every: int = Field(default=1, ge=1, description="epochs between two validations")
 
-    def resolve(self, recipes: Mapping[str, Recipe]) -> Recipe:
-        """The named recipe with the overrides that were given.
-
-        Raises:
-            InputError: an unknown recipe, or a value that it refuses.
-        """
-        if self.recipe not in recipes:
-            raise InputError(nearest(self.recipe, recipes, noun="recipe"))
-        given = {name: value for name in Recipe.model_fields if (value := getattr(self, name)) is not None}
-        try:
-            return Recipe.model_validate(recipes[self.recipe].model_dump() | given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"train.{first['loc'][0]}={first['input']!r}: {first['msg']}") from error
-
 
 class ExtractSettings(BaseModel):
     """How descriptors are computed. None keeps the method's published protocol."""
@@ -75,6 +58,9 @@ class ExtractSettings(BaseModel):
 
     scales: tuple[float, ...] | None = Field(default=None, min_length=1)
     image_size: int | None = Field(default=None, ge=1, description="longest side; overrides the protocol's")
+    merge: Literal["mean", "power-mean", "max", "raw-mean", "shifted-power"] | None = Field(
+        default=None, description="how descriptors of the scales are merged; overrides the protocol's"
+    )
     batch_size: int = Field(default=16, ge=1)
     dtype: Literal["float16", "float32"] = "float32"
     on_error: Literal["error", "skip"] = Field(default="error", description="the fate of an image that cannot be read")

@@ -18,6 +18,7 @@ from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.checkpoints import read_state
 from retrieval_bench.settings.run import RuntimeSettings
 from retrieval_bench.training.history import History
+from retrieval_bench.training.joint_batchnorm import JointStatistics
 from retrieval_bench.training.pictures import TrainingPictures
 from retrieval_bench.training.progress import TrainingProgress
 from retrieval_bench.training.validation import RetrievalValidation
@@ -87,6 +88,7 @@ def fit(
     ]
     if recipe.ema:
         callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema))
+    on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
     with quiet():
         trainer = pl.Trainer(
             accelerator=runtime.accelerator,
@@ -97,8 +99,8 @@ def fit(
             gradient_clip_val=recipe.clip_norm or None,
             check_val_every_n_epoch=validate_every,
             num_sanity_val_steps=0,
-            # Torch has no synchronised batch statistics on CPUs.
-            sync_batchnorm=runtime.devices > 1 and runtime.accelerator != "cpu" and torch.cuda.is_available(),
+            sync_batchnorm=runtime.devices > 1 and on_gpu,
+            plugins=[JointStatistics()] if runtime.devices > 1 and not on_gpu else None,
             use_distributed_sampler=False,
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
             callbacks=callbacks,

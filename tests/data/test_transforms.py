@@ -7,7 +7,16 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from retrieval_bench.data.transforms import colour_jitter, random_crop, train_view, validation_view, view_generator
+from retrieval_bench.data.transforms import (
+    EIGENVALUES,
+    EIGENVECTORS,
+    colour_jitter,
+    pca_lighting,
+    random_crop,
+    train_view,
+    validation_view,
+    view_generator,
+)
 from retrieval_bench.settings.recipe import Recipe
 
 IMAGE = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 60, 90), dtype=np.uint8))
@@ -99,3 +108,22 @@ def test_each_jitter_is_torchvisions_operation_within_its_range(which):
     torch.randperm(4, generator=replay)
     factor = low + (high - low) * float(torch.rand((), generator=replay))
     assert torch.equal(jittered, adjust(IMAGE, factor))
+
+
+def test_lighting_shifts_all_pixels_along_the_colours_of_imagenet():
+    grey = torch.full((3, 4, 4), 128, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    shifts = torch.stack([pca_lighting(grey, 0.1, generator).float() - 128 for _ in range(3000)])
+    assert (shifts == shifts[..., :1, :1]).all()
+    vectors, values = torch.tensor(EIGENVECTORS), torch.tensor(EIGENVALUES)
+    expected = (255 * 0.1) ** 2 * vectors @ values.square().diag() @ vectors.T
+    torch.testing.assert_close(shifts[..., 0, 0].T.cov(), expected, rtol=0.1, atol=0.2)
+    assert shifts.mean() == pytest.approx(0, abs=0.4)
+
+
+def test_lighting_is_off_where_the_recipe_has_none():
+    plain = train_view(IMAGE, RECIPE, view_generator(0, 0, 0))
+    lit = train_view(IMAGE, RECIPE.model_copy(update={"lighting": 0.5}), view_generator(0, 0, 0))
+    assert not torch.equal(lit, plain)
+    white = torch.full((3, 2, 2), 255, dtype=torch.uint8)
+    assert pca_lighting(white, 5.0, torch.Generator().manual_seed(1)).dtype == torch.uint8

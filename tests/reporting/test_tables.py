@@ -6,6 +6,7 @@ from retrieval_bench.reporting.tables import (
     groups_table,
     map_table,
     precision_table,
+    probability,
     published_table,
 )
 from retrieval_bench.settings.record import LEVELS, Level, Published
@@ -115,3 +116,27 @@ def test_warnings_reach_the_comparison(make_record, make_card):
 
 def test_an_empty_comparison_is_an_empty_table():
     assert comparison_table([]).rows == ()
+
+
+def test_a_protocol_of_its_own_is_told_from_another_task(make_record, make_card):
+    usual = [make_record(title=title) for title in "xyz"]
+    protocol = make_card().protocol.model_copy(update={"scales": (0.5, 1.0)})
+    scales = make_record(title="own", card=make_card(protocol=protocol))
+    notes = comparison_table([*usual, scales]).notes
+    assert any(note.startswith("(a) under a protocol of its own: protocol.scales 0.5, 1 instead of") for note in notes)
+
+
+def test_the_form_of_pixels_is_no_difference(make_record, make_card):
+    protocol = make_card().protocol.model_copy(update={"channel_order": "bgr", "mean": (0.5, 0.5, 0.5)})
+    odd = make_record(title="odd", card=make_card(protocol=protocol))
+    assert not any(cell.mark for row in comparison_table([odd, make_record()]).rows for cell in row)
+
+
+def test_p_values_have_a_column_and_a_note(make_record, make_stage):
+    records = [make_record(stages=[make_stage()]), make_record(title="GeM", stages=[make_stage()])]
+    table = comparison_table(records, [[None], [0.00004]])
+    column = [column.name for column in table.columns].index("p")
+    assert [row[column].text for row in table.rows] == ["—", "<0.001"]
+    assert any("Holm" in note for note in table.notes)
+    assert [probability(p) for p in (0.001, 0.0499, 1.0)] == ["0.001", "0.050", "1.000"]
+    assert "p" not in [column.name for column in comparison_table(records).columns]

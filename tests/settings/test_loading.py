@@ -100,6 +100,18 @@ def test_from_scratch_applies_without_weights_only(presets):
     assert loaded.dataset.options == {"seed": 3}
 
 
+def test_a_method_may_need_something_else_from_scratch(presets):
+    file = presets / "datasets" / "synthetic.yaml"
+    extra = "  methods:\n    large:\n      backbone:\n        name: resnet34\n        depth: 3\n      train:\n        lr: 1e-3\n"
+    file.write_text(file.read_text() + extra)
+    settings = load_settings(["method=large"])
+    assert (settings.backbone.name, settings.backbone.options) == ("resnet34", {"depth": 3})
+    assert (settings.train.lr, settings.model) == (1e-3, {"dim": 512})
+    assert load_settings(["method=other"]).backbone.name == "resnet18"
+    assert load_settings(["method=large", "weights=a.pth"]).backbone.name is None
+    assert load_settings(["method=large", "backbone=vit"]).backbone.options == {}
+
+
 def test_from_scratch_lies_below_what_is_given(presets):
     settings = load_settings(["backbone=resnet34", "model.dim=64"])
     assert (settings.backbone.name, settings.model["dim"]) == ("resnet34", 64)
