@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from retrieval_bench.reranking.base import RERANKERS
 from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
 from retrieval_bench.running.model import build_model, resolved, train, trains
+from retrieval_bench.running.rankings import read_rankings
 from retrieval_bench.running.rerank import build_reranker, rerank, verifier
 from retrieval_bench.running.second_stage import Described, inputs
 from retrieval_bench.running.state import RunState
@@ -30,6 +30,7 @@ from retrieval_bench.settings.plugins import load_plugins
 from retrieval_bench.settings.record import RunRecord, read_record
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import RetrievalDataset
+from retrieval_bench.values.ranking import LevelRankings
 
 
 def bench(config: RunSettings | Mapping[str, Any] | str | Path, *, console: Console | None = None) -> RunRecord:
@@ -77,22 +78,28 @@ def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> 
     dataset, query_rows, database_rows = readable(state, dataset, queries, database)
     asked, known = whitened(state, model, dataset, queries.tensor(query_rows), readable_rows(database, database_rows))
     with state.timed("search", per="query", count=len(asked)):
-        stages = {"global": rank(settings, asked, known, database_rows)}
+        stages = {"global": LevelRankings.same(rank(settings, asked, known, database_rows))}
     verify = None
     if reranker is not None:
         described = Described(queries, database, query_rows, database_rows, asked, known)
         compared = inputs(reranker.needs, described, dataset, model)
-        stages["reranked"] = rerank(state, reranker, stages["global"], *compared)
+        stages["reranked"] = rerank(state, reranker, stages["global"].medium, *compared)
         verify = verifier(reranker, *compared)
 
-    results = {
-        name: evaluate(ranking, dataset.ground_truth, database_size=len(dataset.database))
-        for name, ranking in stages.items()
-    }
-    record = make_record(state, model, dataset, trained, results, stages["global"].k)
+    results = {name: scored(rankings, dataset) for name, rankings in stages.items()}
+    record = make_record(state, model, dataset, trained, results, stages["global"].medium.k)
     write_run(state.folder, record, dataset, stages, results, verify)
     write_report(state.folder)
     return record, state.folder
+
+
+def scored(rankings: LevelRankings, dataset: RetrievalDataset) -> Result:
+    """Evaluate a stage, level by level where levels have rankings of their own."""
+    size = len(dataset.database)
+    if not rankings.differ:
+        return evaluate(rankings.medium, dataset.ground_truth, database_size=size)
+    by_level = rankings.of_levels().items()
+    return Result.of_levels({n: evaluate(r, dataset.ground_truth, database_size=size) for n, r in by_level})
 
 
 def _prepare(
@@ -154,9 +161,4 @@ def score_again(folder: Path) -> dict[str, Result]:
     read_record(folder)
     settings = load_settings(config=folder / "config.yaml")
     dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
-    with np.load(folder / "ranking.npz") as stored:
-        rankings = {"reranked": stored["indices"], "global": stored.get("global_indices", stored["indices"])}
-    if settings.rerank.name is None:
-        del rankings["reranked"]
-    size = len(dataset.database)
-    return {name: evaluate(rows, dataset.ground_truth, database_size=size) for name, rows in rankings.items()}
+    return {name: scored(rankings, dataset) for name, rankings in read_rankings(folder).items()}

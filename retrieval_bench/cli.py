@@ -15,6 +15,13 @@ Settings are given as section.key=value, a part by its name: pooling=gem pooling
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
+WEIGHTS_EPILOG = """\
+  retrieval-bench weights inspect model_epoch_0100.pyth
+  retrieval-bench weights convert model_epoch_0100.pyth delg_r50.safetensors --method delg
+Files are read without running code. A converted file loads as weights=delg_r50.safetensors.
+Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+"""
+
 Command = Callable[[argparse.Namespace], None]
 
 
@@ -120,13 +127,21 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("kind", choices=("methods", "poolings", "losses", "backbones", "rerankers", "datasets"))
     made.add_argument("--filter", metavar="PATTERN", help="such as 'conv*'")
 
-    weights = commands.add_parser("weights", help="checkpoints").add_subparsers(metavar="ACTION", required=True)
-    made = add("inspect", "parts:inspect_weights", "what a weight file holds", weights)
-    made.add_argument("file", type=Path)
-    made = add("convert", "parts:convert_weights", "a published checkpoint as safetensors", weights)
-    made.add_argument("method")
-    made.add_argument("file", type=Path)
-    made.add_argument("output", type=Path)
+    weights_text = "weight files: ours, and those in the formats in which methods are published"
+    weights = commands.add_parser(
+        "weights", help=weights_text, description=weights_text, epilog=WEIGHTS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_subparsers(metavar="ACTION", required=True)  # fmt: skip
+    for name, text in (
+        ("inspect", "what a weight file is, which methods read it, and what becomes of each of its tensors"),
+        ("convert", "write a weight file as our own safetensors file, with where it came from"),
+    ):
+        made = add(name, f"weights:{name}_weights", text, weights)
+        made.epilog = WEIGHTS_EPILOG
+        made.add_argument("file", type=Path, metavar="FILE", help="a torch file (.pth, .pyth, .ckpt) or .safetensors")
+        if name == "convert":
+            made.add_argument("output", type=Path, metavar="OUT", help="a new file that ends in .safetensors")
+        made.add_argument("--method", metavar="NAME", help="read it as this method, where several recognise it")
 
     data = commands.add_parser("data", help="datasets").add_subparsers(metavar="ACTION", required=True)
     add("list", "data:list_datasets", "the datasets there are", data)

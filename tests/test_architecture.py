@@ -20,9 +20,10 @@ ROOMS: dict[str, set[str]] = {
     # Foundations: everything may use them.
     "settings": set(),
     "values": {"settings"},
+    "weights": {"settings"},
     # Parts and arrays: they know no other room.
     "data": {"settings", "values"},
-    "backbones": {"settings", "values"},
+    "backbones": {"settings", "values", "weights"},
     "pooling": {"settings", "values"},
     "losses": {"settings", "values"},
     "search": {"settings", "values"},
@@ -30,9 +31,9 @@ ROOMS: dict[str, set[str]] = {
     "reranking": {"settings", "values"},
     "reporting": {"settings"},
     # What is put together from them.
-    "methods": {"settings", "values", "backbones", "pooling", "losses"},
+    "methods": {"settings", "values", "weights", "backbones", "pooling", "losses"},
     "extraction": {"settings", "values", "data"},
-    "training": {"settings", "values", "data", "methods", "search", "evaluation"},
+    "training": {"settings", "values", "weights", "data", "methods", "search", "evaluation"},
     "recording": {"settings", "values", "methods", "extraction", "evaluation"},
     "running": {
         "settings",

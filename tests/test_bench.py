@@ -205,7 +205,7 @@ def test_the_embedded_dataset_has_its_preset():
     """Without the preset a run would train a ResNet-50 at 512 pixels, which no small machine survives."""
     for method in rb.list_methods():
         preset = load_settings([f"method={method}"])
-        assert preset.backbone.name == "resnet10t"
+        assert preset.backbone.name == {"ultron": "ultron_s"}.get(method, "resnet10t")
         assert preset.train.image_size == 96
     assert load_settings(["method=delg"]).rerank.name == "geometric"
     assert load_settings(["method=delg", "weights=some.pth"]).backbone.name is None

@@ -37,7 +37,7 @@ def pictures(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["bench", "dleg"], "did you mean 'delg'"),
+        (["bench", "delgg"], "did you mean 'delg'"),
         (["bench", "gem", "trian.epochs=2"], "did you mean 'train'"),
         (["bench", "gem", "train.epocs=2"], "did you mean 'train.epochs'"),
         (["bench", "gem", "train.epochs=many"], "train.epochs='many'"),
@@ -52,6 +52,8 @@ def pictures(tmp_path):
         (["list", "backbones", "--filter", "nothing*"], "none of the backbones matches"),
         (["data", "verify", "roxford5k", "--root", "nowhere"], "gnd_roxford5k.pkl"),
         (["weights", "inspect", "nowhere.pth"], "no weight file at nowhere.pth"),
+        (["weights", "convert", "nowhere.pth", "out.safetensors"], "no weight file at nowhere.pth"),
+        (["weights", "convert", "nowhere.pth", "out.pth"], "must end in .safetensors"),
     ],
 )
 def test_a_wrong_input_is_one_line_and_exit_code_2(words, says, capsys, tmp_path, monkeypatch):
@@ -144,7 +146,7 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError):
-        call(["bench", "dleg", "--debug"])
+        call(["bench", "delgg", "--debug"])
 
 
 def test_a_failure_of_ours_is_exit_code_1(capsys, monkeypatch):
@@ -184,9 +186,9 @@ def test_weights_are_inspected_and_converted(capsys, tmp_path):
     assert call(["weights", "inspect", str(source)]) == 0
     assert "projection.weight (16, 512)" in capsys.readouterr().out
     target = tmp_path / "own.safetensors"
-    assert call(["weights", "convert", "gem", str(source), str(target)]) == 0
+    assert call(["weights", "convert", str(source), str(target), "--method", "gem"]) == 0
     images = torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(rb.create_model("gem", weights=target).describe(images), model.describe(images))
+    assert torch.equal(rb.create_model("gem", weights=target).describe(images), model.describe(images))
 
 
 def test_doctor_finds_this_environment_in_order(capsys):

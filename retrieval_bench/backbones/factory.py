@@ -7,6 +7,7 @@ from typing import Any
 import timm
 
 from retrieval_bench.backbones.base import BACKBONES, Backbone
+from retrieval_bench.backbones.relup import apply_relup
 from retrieval_bench.backbones.timm_adapter import TimmBackbone
 from retrieval_bench.backbones.weights import load_backbone_weights
 from retrieval_bench.settings.errors import InputError
@@ -24,6 +25,7 @@ def create_backbone(
     out_stages: tuple[int, ...] = (-1,),
     pretrained: bool = False,
     weights: str | Path | None = None,
+    relup: float | None = None,
     **options: Any,
 ) -> Backbone:
     """Build a backbone.
@@ -33,6 +35,7 @@ def create_backbone(
         out_stages: stages counted from the end, rising: ``(-1,)`` is the last, ``(-2, -1)`` the last two.
         pretrained: fetch timm's ImageNet weights from the hub.
         weights: a file of ImageNet weights in timm's or torchvision's keys.
+        relup: floor of the rectifiers outside training, for networks that were trained without one; see `apply_relup`.
         options: of that backbone.
 
     Raises:
@@ -43,6 +46,15 @@ def create_backbone(
         raise InputError(f"out_stages must be rising and count from the end, such as (-2, -1), got {stages}")
     if pretrained and weights is not None:
         raise InputError("backbone.pretrained and backbone.weights exclude each other; leave one out")
+    backbone = _built(name, stages, pretrained, weights, options)
+    if relup is not None:
+        apply_relup(backbone, relup)
+    return backbone
+
+
+def _built(
+    name: str, stages: tuple[int, ...], pretrained: bool, weights: str | Path | None, options: dict[str, Any]
+) -> Backbone:
     if name in BACKBONES.names():
         given: dict[str, Any] = {"weights": weights} if weights is not None else {}
         given |= {"pretrained": True} if pretrained else {}

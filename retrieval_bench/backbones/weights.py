@@ -1,18 +1,13 @@
 """Weights of a backbone from a file: every tensor is used, or named with the reason why not."""
 
-import pickle
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.weights.reading import read_weights
 
-WRAPPERS = ("state_dict", "model", "model_state", "state_dict_ema")
 CLASSIFIERS = ("fc.", "head.", "head_dist.", "classifier.")
 CIRTORCH = {"0.": "conv1.", "1.": "bn1.", "4.": "layer1.", "5.": "layer2.", "6.": "layer3.", "7.": "layer4."}
 """ResNet positions in the bare ``nn.Sequential`` of cirtorch's Caffe-derived ImageNet files."""
@@ -32,29 +27,28 @@ def load_backbone_weights(body: nn.Module, path: str | Path, later: Collection[s
     Raises:
         InputError: no such file, an unreadable one, or tensors that are missing, unexpected or of another shape.
     """
-    path = Path(path).expanduser()
-    state = sequential_to_resnet(read_tensors(path))
+    state = sequential_to_resnet(read_weights(path, "backbone.weights=").state)
     own = body.state_dict()
     names = {spelled(key): key for key in own}
     whole = {spelled(key) for key in later}
-    unused, unexpected, misshaped, given = {}, [], [], {}
+    unused, unexpected, misshaped, given = {}, [], {}, {}
     for key, value in state.items():
         name = names.get(spelled(key))
         if name is not None and own[name].shape == value.shape:
             given[name] = value
         elif name is not None:
-            misshaped.append(f"{key} {tuple(value.shape)} for {tuple(own[name].shape)}")
+            misshaped[name] = f"{key} {tuple(value.shape)} for {tuple(own[name].shape)}"
         elif key.startswith(CLASSIFIERS):
             unused[key] = "classifier of the pre-training"
         elif spelled(key) in whole:
             unused[key] = "beyond the last stage in use"
         else:
             unexpected.append(key)
-    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
-    missing = [key for key in missing if not any(entry.startswith(f"{key} (") for entry in misshaped)]
+    met = {*given, *misshaped}
+    missing = [key for key in own if key not in met and not key.endswith("num_batches_tracked")]
     complaints = [
         f"{len(keys)} {what}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("misshaped", misshaped))
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("misshaped", list(misshaped.values())))
         if keys
     ]
     if complaints:
@@ -66,31 +60,6 @@ def load_backbone_weights(body: nn.Module, path: str | Path, later: Collection[s
 def spelled(key: str) -> str:
     """One spelling of a key: timm's extractors write ``stem_0`` for ``stem.0`` and may stand in a ``model.``."""
     return key.removeprefix("model.").replace(".", "_")
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a weight file, unwrapped.
-
-    Raises:
-        InputError: missing, damaged, or holding something other than tensors.
-    """
-    if not path.is_file():
-        raise InputError(f"no weight file at {path}; check backbone.weights")
-    try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is no weight file that loads without running code ({reason})") from error
-    if isinstance(content, dict):
-        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), content)
-        tensors = {str(key).removeprefix("module."): t for key, t in content.items() if isinstance(t, Tensor)}
-        if tensors:
-            return tensors
-    raise InputError(f"{path} holds no state dict; save model.state_dict()")
 
 
 def sequential_to_resnet(state: dict[str, Tensor]) -> dict[str, Tensor]:

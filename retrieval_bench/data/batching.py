@@ -1,28 +1,21 @@
 """Which images make a batch: the sampler that a recipe names."""
 
-from collections.abc import Mapping, Sequence
-
-from torch import Tensor
+from collections.abc import Sequence
 
 from retrieval_bench.data.hard_triplets import HardTripletSampler
 from retrieval_bench.data.hard_tuples import HardTupleSampler
 from retrieval_bench.data.samplers import ClassBalancedSampler, EpochSampler
 from retrieval_bench.settings.recipe import Recipe
 
-MINED_BY = {"hard-tuples": "predictions", "hard-triplets": "neighbours"}
-"""Sampler -> what it reads of the things that the model mined."""
-
 
 def training_sampler(
-    recipe: Recipe, labels: Sequence[int], mined: Mapping[str, Tensor], *, seed: int, rank: int = 0, world: int = 1
+    recipe: Recipe, labels: Sequence[int], *, seed: int, rank: int = 0, world: int = 1
 ) -> EpochSampler:
-    """The order of training images.
+    """The order of training images. Samplers of hard examples draw at random until they `know` what was mined.
 
     Args:
         recipe: names the sampler.
         labels: of every training image.
-        mined: ``predictions`` (N,), the class that the model takes each image for; ``neighbours`` (N, K), the rows of
-            other classes that it finds most alike. Without them hard samplers draw at random.
         seed: of all choices.
         rank, world: of this process.
     """
@@ -33,23 +26,9 @@ def training_sampler(
             labels, classes=classes, instances=recipe.instances, seed=seed, rank=rank, world=world
         )
     if recipe.sampler == "hard-tuples":
-        predictions = mined.get("predictions")
-        return HardTupleSampler(
-            labels,
-            tuple_size=recipe.tuple_size,
-            predictions=None if predictions is None else predictions.tolist(),
-            seed=seed,
-            rank=rank,
-            world=world,
-        )
+        return HardTupleSampler(labels, tuple_size=recipe.tuple_size, seed=seed, rank=rank, world=world)
     if recipe.sampler == "hard-triplets":
         return HardTripletSampler(
-            labels,
-            neighbours=mined.get("neighbours"),
-            hard_share=recipe.hard_share,
-            epochs=recipe.epochs,
-            seed=seed,
-            rank=rank,
-            world=world,
+            labels, hard_share=recipe.hard_share, epochs=recipe.epochs, seed=seed, rank=rank, world=world
         )
     return EpochSampler(len(labels), seed=seed, rank=rank, world=world)

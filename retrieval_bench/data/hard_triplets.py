@@ -1,11 +1,11 @@
 """Triplets of a query, a positive and a negative that gets harder from epoch to epoch (CVNet's re-ranker)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from retrieval_bench.data.samplers import EpochSampler, Key, _generator
+from retrieval_bench.data.samplers import EpochSampler, Key, epoch_generator
 from retrieval_bench.settings.errors import InputError
 
 IN_A_TRIPLET = 3
@@ -71,6 +71,15 @@ class HardTripletSampler(EpochSampler):
         self.num_samples = IN_A_TRIPLET * self.triplets
         self.total_size = self.num_samples * world
 
+    def know(self, mined: Mapping[str, Tensor]) -> None:
+        """Take ``neighbours`` ``(N, n)``, if they are among what was mined.
+
+        Raises:
+            InputError: neighbours that do not belong to the labels.
+        """
+        if "neighbours" in mined:
+            self.neighbours = checked_neighbours(mined["neighbours"], self.labels)
+
     def __iter__(self) -> Iterator[Key]:
         triplets = torch.tensor(self.order(self.epoch)).view(-1, IN_A_TRIPLET)
         share = triplets[self.rank :: self.num_replicas].flatten().tolist()
@@ -86,7 +95,7 @@ class HardTripletSampler(EpochSampler):
 
     def order(self, epoch: int) -> list[int]:
         """The rows of the triplets of all ranks, one triplet after the other."""
-        generator = _generator(self.seed, epoch)
+        generator = epoch_generator(self.seed, epoch)
         query = self._draw_queries(self.triplets * self.num_replicas, generator)
         first, count = self._first[query], self._count[query]
         # One of the count - 1 other places of the class, counted on from the query's own.
@@ -130,5 +139,6 @@ def checked_neighbours(neighbours: Tensor, labels: Tensor) -> Tensor:
 
 def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
     """One random integer in ``0 .. limit - 1`` for every limit."""
-    # In float64, so that the product stays below limits of millions; in float32 it may round up to the limit.
-    return (torch.rand(limits.shape, generator=generator, dtype=torch.float64) * limits).long()
+    drawn = (torch.rand(limits.shape, generator=generator, dtype=torch.float64) * limits).long()
+    # The product may round up to the limit.
+    return torch.minimum(drawn, limits - 1)

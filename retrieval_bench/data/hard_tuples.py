@@ -4,10 +4,12 @@ Zhu et al., "Coarse-to-Fine: Learning Compact Discriminative Representation for 
 2023; the sampler of bassyess/CFCD's second stage.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor
 
 from retrieval_bench.data.random_pools import Pools, distinct, uniform
-from retrieval_bench.data.samplers import EpochSampler, Key, _generator
+from retrieval_bench.data.samplers import EpochSampler, Key, epoch_generator
 from retrieval_bench.settings.errors import InputError
 
 UNKNOWN = -1
@@ -56,15 +58,29 @@ class HardTupleSampler(EpochSampler):
         world: int = 1,
     ):
         super().__init__(len(labels), seed=seed, rank=rank, world=world)
-        if predictions is not None and len(predictions) != len(labels):
-            raise InputError(f"{len(predictions)} predictions for {len(labels)} training images; mine them again")
         self.labels = labels
         self.tuple_size = tuple_size
-        self.predictions = [UNKNOWN] * len(labels) if predictions is None else predictions
+        self.predictions: Sequence[int] = [UNKNOWN] * len(labels)
+        if predictions is not None:
+            self._predicted(predictions)
         self._check_enough()
         tuples = -(-len(labels) // (world * tuple_size))
         self.num_samples = tuples * tuple_size
         self.total_size = self.num_samples * world
+
+    def know(self, mined: Mapping[str, Tensor]) -> None:
+        """Take ``predictions`` ``(N,)``, if they are among what was mined.
+
+        Raises:
+            InputError: predictions of another length.
+        """
+        if "predictions" in mined:
+            self._predicted(mined["predictions"].tolist())
+
+    def _predicted(self, predictions: Sequence[int]) -> None:
+        if len(predictions) != len(self.labels):
+            raise InputError(f"{len(predictions)} predictions for {len(self.labels)} training images; mine them again")
+        self.predictions = predictions
 
     def __iter__(self) -> Iterator[Key]:
         order = self.order(self.epoch)
@@ -75,7 +91,7 @@ class HardTupleSampler(EpochSampler):
         return iter([(self.epoch, row) for row in share])
 
     def order(self, epoch: int) -> list[int]:
-        draws = uniform(_generator(self.seed, epoch))
+        draws = uniform(epoch_generator(self.seed, epoch))
         rows: list[int] = []
         while len(rows) < self.total_size:
             for chosen in self.one_pass(draws):

@@ -4,7 +4,7 @@ Normalisation, channel order and scales belong to the method and happen on its d
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from pytorch_lightning.loops.progress import _ProcessedTracker, _StartedTracker
 
 from retrieval_bench.data.batching import training_sampler
 from retrieval_bench.data.predict import ExtractionLoader, OnError
-from retrieval_bench.data.samplers import ShardSampler
+from retrieval_bench.data.samplers import EpochSampler, ShardSampler
 from retrieval_bench.data.splitting import split_per_class
 from retrieval_bench.data.training import DecodedImages, LabelledLoader, LabelledViews
 from retrieval_bench.settings.errors import InputError
@@ -44,8 +44,8 @@ class RetrievalDataModule(pl.LightningDataModule):
     - "retrieval": leave-one-out over `dataset.validation` (every image asks for the others of its class); batches carry
       "labels".
 
-    Samplers of hard examples read what the model mined: it goes over `mining_dataloader` before the first epoch and
-    puts its findings into `mined`, which checkpoints keep.
+    Samplers of hard examples need what the model finds in the training images: it goes over `mining_dataloader` before
+    the first epoch and calls `remember`. Checkpoints keep what is in `mined`.
 
     Args:
         dataset: what to load.
@@ -103,7 +103,8 @@ class RetrievalDataModule(pl.LightningDataModule):
                 self.train_rows, self.validation_rows = split_per_class(
                     dataset.train.labels, 1 - validation_share, seed, minimum=SMALLEST_SPLIT_CLASS
                 )
-        self.mined: dict[str, torch.Tensor] = {}
+        self.mined: Mapping[str, torch.Tensor] = {}
+        self._sampler: EpochSampler | None = None
         self._decoded: DecodedImages | None = None
 
     @property
@@ -126,7 +127,9 @@ class RetrievalDataModule(pl.LightningDataModule):
         labels = self._training_images().labels
         views = self._views(cast(LabelledImages, self.dataset.train), self.train_rows, "train")
         rank, world = self._rank()
-        sampler = training_sampler(self.recipe, labels, self.mined, seed=self.seed, rank=rank, world=world)
+        sampler = training_sampler(self.recipe, labels, seed=self.seed, rank=rank, world=world)
+        sampler.know(self.mined)
+        self._sampler = sampler
         size = self.recipe.batch_size
         # One image alone has no batch statistics.
         lonely = len(sampler) > 1 and len(sampler) % size == 1
@@ -144,13 +147,21 @@ class RetrievalDataModule(pl.LightningDataModule):
         views = self._views(train, range(len(train)), "validation")
         return self._labelled_loader(views, ShardSampler(len(train)), self.recipe.batch_size)
 
+    def remember(self, **found: torch.Tensor) -> None:
+        """Keep what the model mined: ``predictions`` (N,), the class it takes each image for, or ``neighbours`` (N, K),
+        the images of other classes that it finds most alike; rows as in `mining_dataloader`."""
+        self.mined = {**self.mined, **found}
+        if self._sampler is not None:
+            # Lightning asks for the loader before it lets a model mine.
+            self._sampler.know(self.mined)
+
     def state_dict(self) -> dict[str, Any]:
         """What was mined: a resumed run goes on with the same."""
         return {"mined": dict(self.mined)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what an interrupted run had mined."""
-        self.mined = dict(state_dict["mined"])
+        self.remember(**state_dict["mined"])
 
     def val_dataloader(self) -> list[Any]:
         """The loaders that `validation_roles` names, in that order."""

@@ -4,7 +4,7 @@ Samplers yield ``(epoch, row)``: the epoch travels with the row into worker proc
 are `DistributedSampler`s in name, so that Lightning takes their sharding as it is and tells them the epoch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -49,9 +49,12 @@ class EpochSampler(DistributedSampler):
             share = share[consumed:]
         return iter([(self.epoch, row) for row in share])
 
+    def know(self, mined: Mapping[str, torch.Tensor]) -> None:
+        """Take what the model found in the training images, by name; this sampler needs nothing of it."""
+
     def order(self, epoch: int) -> list[int]:
         """The rows of all ranks in their order in `epoch`."""
-        return torch.randperm(self.rows, generator=_generator(self.seed, epoch)).tolist()
+        return torch.randperm(self.rows, generator=epoch_generator(self.seed, epoch)).tolist()
 
 
 class ClassBalancedSampler(EpochSampler):
@@ -98,7 +101,7 @@ class ClassBalancedSampler(EpochSampler):
         return iter([(self.epoch, row) for row in share])
 
     def order(self, epoch: int) -> list[int]:
-        generator = _generator(self.seed, epoch)
+        generator = epoch_generator(self.seed, epoch)
         labels = sorted(self._members)
         queue: list[int] = []
         rows: list[int] = []
@@ -135,6 +138,7 @@ class ShardSampler(DistributedSampler):
         return iter([(0, row) for row in self.shard])
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The generator of all choices of an epoch."""
     state = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state >> 1)

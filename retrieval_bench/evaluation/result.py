@@ -1,6 +1,6 @@
 """`Result`: the figures of one ranking, all derived from one table with a row per query."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -52,6 +52,20 @@ class Result:
             figures[f"map_{level}"] = self._mean(f"ap_{level}")
             figures |= {f"mp{k}_{level}": self._mean(f"p{k}_{level}") for k in self.kappas}
         return figures
+
+    @classmethod
+    def of_levels(cls, results: Mapping[str, "Result"]) -> "Result":
+        """The figures of each level from the result of that level: for rankings that are made level by level.
+
+        Args:
+            results: of ``easy``, ``medium`` and ``hard``, over the same queries and ground truth.
+        """
+        first = results["medium"]
+        columns = {level: [f"ap_{level}", *(f"p{k}_{level}" for k in first.kappas)] for level in POSITIVES}
+        per_query = first.per_query.copy()
+        for level, names in columns.items():
+            per_query[names] = results[level].per_query[names]
+        return cls(per_query, first.kappas)
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{level} {100 * self._mean(f'ap_{level}'):.2f}" for level in POSITIVES)

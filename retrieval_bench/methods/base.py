@@ -34,6 +34,7 @@ class RetrievalModule(pl.LightningModule, ABC):
 
     Attributes:
         fixed_by_weights: constructor arguments that a checkpoint's tensors decide.
+        of_classes: prefixes of the tensors that belong to the training classes.
         recipes: training recipes by name: ``base`` is common to all methods, ``published`` the authors'.
         loads_from: other methods whose checkpoints of ours this one takes the weights from.
         extraction_scales: overrides the protocol's scales in `predict_step`; None keeps them.
@@ -41,7 +42,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         trained_on: the training set of the weights, for the protocol card.
         weights_source: where the weights came from, for the protocol card.
         unused_weights: published tensor -> why it was not needed.
-        absent_weights: our tensors that the file lacked and its format may lack; they are still random.
+        absent_weights: our tensors that the file lacked and its format may lack; they have their initial values.
     """
 
     recipes: ClassVar[Mapping[str, Recipe]] = {"base": Recipe()}
@@ -50,7 +51,8 @@ class RetrievalModule(pl.LightningModule, ABC):
     card: ClassVar[MethodCard]
     has_local_features: ClassVar[bool] = False
     has_feature_maps: ClassVar[bool] = False
-    fixed_by_weights: ClassVar[tuple[str, ...]] = ("backbone", "dim", "num_classes")
+    fixed_by_weights: ClassVar[tuple[str, ...]] = ("backbone", "dim")
+    of_classes: ClassVar[tuple[str, ...]] = ("loss.",)
 
     mean: Tensor
     std: Tensor

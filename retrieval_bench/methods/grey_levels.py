@@ -1,7 +1,7 @@
 """``cv2.resize(image, (0, 0), fx=s, fy=s)`` of 8-bit images, in torch: INTER_AREA below scale 1, INTER_LINEAR above.
 
 CVNet's and SENet's loaders resize so. OpenCV steps by ``1/s`` exactly, whatever the rounded side, and rounds its
-results to whole grey levels; its bilinear kernel has 11-bit weights. Both are kept, since a descriptor tells them apart.
+results to whole grey levels; its bilinear kernel has 11-bit weights. Both are kept: a descriptor tells them apart.
 """
 
 import math

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.checkpoints import load_weights, read_checkpoint
+from retrieval_bench.methods.checkpoints import load_weights, new_classifier, read_checkpoint, replaced_parts
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.registry import Registry
 
@@ -42,9 +42,11 @@ def create_model(
         method: as in `list_methods`.
         backbone, pooling, loss: a name, or a mapping with ``name`` and options of that part; None keeps the method's.
         dim: D of the descriptor.
-        num_classes: C of the training set; a checkpoint that holds a classifier fixes it.
+        num_classes: C of the training set; None takes the checkpoint's. With another number than that the classifier
+            starts anew.
         weights: a checkpoint of ours, or one in the format in which the method's authors published it. Every tensor is
-            used, or it is named as unused with the reason (``model.unused_weights``).
+            used, or it is named as unused with the reason (``model.unused_weights``). A pooling or loss may be another
+            than the checkpoint's: of its tensors those are loaded that fit.
         options: of the method.
 
     Raises:
@@ -67,25 +69,64 @@ def create_model(
         if size is not None:
             wanted[key] = size
     if weights is None:
-        return METHODS.create(method, wanted).eval()
-    checkpoint = read_checkpoint(Path(weights), part.formats, method=method)
-    for key, value in checkpoint.settings.items():
-        if key in part.fixed_by_weights and key in wanted and not _agrees(wanted[key], value):
+        return _built(method, wanted)
+    checkpoint = read_checkpoint(Path(weights), part.formats, method=method, also=part.loads_from)
+    replaced = replaced_parts(checkpoint, wanted)
+    renewed = new_classifier(checkpoint, num_classes, part.of_classes)
+    for key, value in checkpoint.settings_for(METHODS.options(method)).items():
+        if key in part.fixed_by_weights and key in wanted and (clash := _clash(wanted[key], value, key)):
             raise InputError(
-                f"{weights} was trained with {key}={_shown(value)}, but {key}={_shown(wanted[key])} was asked for; "
-                f"leave {key} out or give other weights"
+                f"{weights} was trained with {clash[0]}={clash[2]}, but {clash[0]}={clash[1]} was asked for; leave "
+                f"{clash[0]} out or give other weights"
             )
         wanted[key] = _over(value, wanted[key]) if key in wanted else value
-    model = METHODS.create(method, wanted)
-    load_weights(model, checkpoint)
+    model = _built(method, wanted)
+    renewed |= _set_by_options(pooling, model)
+    load_weights(model, checkpoint, replaced, renewed)
+    _as_loaded(model)
+    return model
+
+
+def _set_by_options(pooling: Part, model: RetrievalModule) -> dict[str, str]:
+    """Tensors that an option of the pooling was given for: key -> why the checkpoint's is not loaded."""
+    given = {} if pooling is None or isinstance(pooling, str) else pooling
+    own = model.state_dict()
+    return {
+        f"pooling.{name}": f"pooling.{name} was set to {value}"
+        for name, value in given.items()
+        if f"pooling.{name}" in own
+    }
+
+
+def _as_loaded(model: RetrievalModule) -> None:
+    """Let the settings say the numbers that the checkpoint brought, such as a learnt exponent."""
+    own = model.state_dict()
+    loaded = {
+        name: own[f"pooling.{name}"].item()
+        for name in model.settings["pooling"]
+        if f"pooling.{name}" in own and own[f"pooling.{name}"].numel() == 1
+    }
+    model.settings["pooling"] = {**model.settings["pooling"], **loaded}
+
+
+def _built(method: str, options: Mapping[str, Any]) -> RetrievalModule:
+    model: RetrievalModule = METHODS.create(method, options)
+    merge = getattr(getattr(model, "pooling", None), "merge", None)
+    if merge is not None:
+        changes = {"merge": merge, "merge_exponent": getattr(model.pooling, "merge_exponent", None)}
+        model.protocol = model.protocol.model_copy(update=changes)
     return model.eval()
 
 
-def _agrees(wanted: Any, fixed: Any) -> bool:
-    """Whether what the user asked for is what the checkpoint holds; a named part may add options."""
+def _clash(wanted: Any, fixed: Any, key: str) -> tuple[str, Any, Any] | None:
+    """(setting, what was asked for, what the checkpoint holds) where they differ; a named part may add options."""
     if isinstance(wanted, Mapping) and isinstance(fixed, Mapping):
-        return all(key not in wanted or _agrees(wanted[key], value) for key, value in fixed.items())
-    return bool(wanted == fixed)
+        found = (_clash(wanted[name], value, f"{key}.{name}") for name, value in fixed.items() if name in wanted)
+        clash = next((one for one in found if one is not None), None)
+        return clash if clash is None else (clash[0].removesuffix(".name"), *clash[1:])
+    if isinstance(wanted, list | tuple) and isinstance(fixed, list | tuple):
+        return None if list(wanted) == list(fixed) else (key, wanted, fixed)
+    return None if wanted == fixed else (key, _shown(wanted), _shown(fixed))
 
 
 def _over(stored: Any, given: Any) -> Any:

@@ -3,10 +3,13 @@
 Shao et al., "Global Features are All You Need for Image Retrieval and Reranking" (SuperGlobal), ICCV 2023, section 3.
 """
 
+from typing import Literal
+
 from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
-from retrieval_bench.pooling.gem import generalised_mean
+from retrieval_bench.pooling.gem import GeM, generalised_mean
+from retrieval_bench.settings.errors import InputError, nearest
 
 
 @register_pooling("gemp")
@@ -14,12 +17,17 @@ class GeMPlus(Pooling):
     """Generalised mean with a fixed exponent.
 
     Args:
-        p: the exponent; SuperGlobal's is 4.6.
+        p: the exponent, positive; SuperGlobal's is 4.6.
         eps: the least value of a position.
+
+    Raises:
+        InputError: an exponent that is not positive.
     """
 
     def __init__(self, in_channels: int, p: float = 4.6, eps: float = 1e-8):
         super().__init__()
+        if not p > 0:
+            raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive, got {p}")
         self.out_channels = in_channels
         self.p = p
         self.eps = eps
@@ -27,3 +35,23 @@ class GeMPlus(Pooling):
     def forward(self, feature_map: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C)``."""
         return generalised_mean(feature_map, self.p, self.eps)
+
+
+def mean_over_positions(in_channels: int, name: Literal["gem", "gemp"], p: float | None) -> Pooling:
+    """The generalised mean with which a pooling of several steps ends.
+
+    Args:
+        in_channels: C of the map.
+        name: ``"gem"`` has a trained exponent, ``"gemp"`` a fixed one.
+        p: the (first) exponent; None is the default of that pooling.
+
+    Raises:
+        InputError: another name, or an exponent that is not positive.
+    """
+    if name not in ("gem", "gemp"):
+        raise InputError(nearest(str(name), ("gem", "gemp"), noun="value of pooling.then"))
+    if p is None:
+        return GeM(in_channels) if name == "gem" else GeMPlus(in_channels)
+    if not p > 0:
+        raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive, got {p}")
+    return GeM(in_channels, p) if name == "gem" else GeMPlus(in_channels, p)

@@ -5,9 +5,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from retrieval_bench.evaluation import Result
@@ -16,11 +14,12 @@ from retrieval_bench.recording.card import protocol_card
 from retrieval_bench.recording.figures import per_query_table, stage
 from retrieval_bench.recording.gallery import Verify, gallery
 from retrieval_bench.recording.provenance import provenance
+from retrieval_bench.running.rankings import write_rankings
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.record import RunRecord
 from retrieval_bench.training.fit import Trained
 from retrieval_bench.values.dataset import RetrievalDataset
-from retrieval_bench.values.ranking import Ranking
+from retrieval_bench.values.ranking import LevelRankings
 
 
 def make_record(
@@ -86,7 +85,7 @@ def write_run(
     folder: Path,
     record: RunRecord,
     dataset: RetrievalDataset,
-    stages: Mapping[str, Ranking],
+    stages: Mapping[str, LevelRankings],
     results: Mapping[str, Result],
     verify: Verify | None,
 ) -> None:
@@ -96,14 +95,8 @@ def write_run(
     table.to_parquet(partial, index=False)
     partial.replace(folder / "per_query.parquet")
 
-    last, first = stages[list(stages)[-1]], stages["global"]
-    arrays: dict[str, Any] = {"indices": last.indices.numpy(), "scores": last.scores.numpy()}
-    if len(stages) > 1:
-        arrays |= {"global_indices": first.indices.numpy(), "global_scores": first.scores.numpy()}
-    partial = folder / "ranking.partial.npz"
-    np.savez_compressed(partial, **arrays)
-    partial.replace(folder / "ranking.npz")
-
+    write_rankings(folder, stages)
+    last, first = stages[list(stages)[-1]].medium, stages["global"].medium
     drawn = gallery(dataset, last, first if len(stages) > 1 else None, verify)
     partial = folder / "gallery.partial"
     partial.write_text(drawn.model_dump_json(), encoding="utf-8")

@@ -13,7 +13,7 @@ from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import RetrievalDataset
-from retrieval_bench.values.ranking import Ranking
+from retrieval_bench.values.ranking import LevelRankings, Ranking
 
 AT_ONCE = 4
 """Queries given to a re-ranker at once: enough for its threads, few enough for the bar to move."""
@@ -46,13 +46,16 @@ def build_reranker(settings: RunSettings, model: RetrievalModule, dataset: Retri
     return create_reranker(name, **options)
 
 
-def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, database: Any) -> Ranking:
-    """Re-rank a few queries at a time, so that progress shows."""
+def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, database: Any) -> LevelRankings:
+    """Re-rank a few queries at a time, so that progress shows; level by level where ground truth chooses candidates."""
     state.reranked = min(int(getattr(reranker, "top_k", ranking.k)), ranking.k)
     state.ground_truth_used = reranker.uses_ground_truth
     with state.timed("re-ranking", per="pair", count=len(ranking) * state.reranked):
         if reranker.uses_ground_truth:
-            return reranker(ranking, queries, database)
+            by_level = getattr(reranker, "by_level", None)
+            if by_level is not None:
+                return LevelRankings(**by_level(ranking, queries, database))
+            return LevelRankings.same(reranker(ranking, queries, database))
         columns = (TextColumn("[bold]re-rank"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         parts = []
         with Progress(*columns, console=state.console) as bar:
@@ -61,7 +64,8 @@ def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, 
                 few = slice(start, start + AT_ONCE)
                 parts.append(reranker(Ranking(ranking.indices[few], ranking.scores[few]), queries[few], database))
                 bar.advance(task, len(parts[-1]))
-        return Ranking(torch.cat([part.indices for part in parts]), torch.cat([part.scores for part in parts]))
+        whole = Ranking(torch.cat([part.indices for part in parts]), torch.cat([part.scores for part in parts]))
+        return LevelRankings.same(whole)
 
 
 def verifier(reranker: Reranker, queries: Any, database: Any) -> Callable[[int, int], tuple[Points, Points]] | None:

@@ -15,13 +15,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.checkpoints import read_state
 from retrieval_bench.settings.run import RuntimeSettings
 from retrieval_bench.training.history import History
 from retrieval_bench.training.joint_batchnorm import JointStatistics
 from retrieval_bench.training.pictures import TrainingPictures
 from retrieval_bench.training.progress import TrainingProgress
 from retrieval_bench.training.validation import RetrievalValidation
+from retrieval_bench.weights.reading import read_state
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def fit(
     if final.is_file():
         state, _ = read_state(final)
         model.load_state_dict(state)
-        model.weights_source = "trained in this run"
+        trained_here(model)
         model.eval()
         return Trained(history.rows, 0.0, 0, final)
     progress = TrainingProgress()
@@ -114,10 +114,17 @@ def fit(
         trainer.fit(model, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     # Another memory layout gives other last bits than the same weights loaded from the file.
     model.to(memory_format=torch.contiguous_format)
-    model.weights_source = "trained in this run"
+    trained_here(model)
     trainer.save_checkpoint(final, weights_only=True)
     model.eval()
     return Trained(history.rows, progress.seconds, progress.images, final)
+
+
+def trained_here(model: RetrievalModule) -> None:
+    """Let the model say so, and no longer call absent what it has learnt by now."""
+    model.weights_source = "trained in this run"
+    learnt = {name.rpartition(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.absent_weights = tuple(name for name in model.absent_weights if name.rpartition(".")[0] not in learnt)
 
 
 def precision(runtime: RuntimeSettings) -> Any:

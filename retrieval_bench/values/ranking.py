@@ -60,3 +60,26 @@ class Ranking:
     def save(self, path: Path) -> None:
         """Write ``indices`` and ``scores`` as npz."""
         np.savez_compressed(path, indices=self.indices.cpu().numpy(), scores=self.scores.cpu().numpy())
+
+
+@dataclass(frozen=True)
+class LevelRankings:
+    """The ranking that is evaluated at each level: one and the same, unless ground truth chose what was re-ranked."""
+
+    easy: Ranking
+    medium: Ranking
+    hard: Ranking
+
+    @classmethod
+    def same(cls, ranking: Ranking) -> "LevelRankings":
+        """One ranking for all levels."""
+        return cls(ranking, ranking, ranking)
+
+    @property
+    def differ(self) -> bool:
+        """Whether levels have rankings of their own."""
+        return not self.easy is self.medium is self.hard
+
+    def of_levels(self) -> dict[str, Ranking]:
+        """Rankings by level."""
+        return {"easy": self.easy, "medium": self.medium, "hard": self.hard}

@@ -72,13 +72,21 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    (tmp_path / "broken.safetensors").write_bytes(b"1234")
+    (tmp_path / "broken.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
     for name, message in (
-        ("text.pth", "without running code"),
+        ("text.pth", r"text\.pth is a text file that begins 'hello', not weights"),
         ("module.pth", "without running code"),
-        ("list.pth", "no state dict"),
-        ("broken.safetensors", "without running code"),
-        ("absent.pth", "no weight file"),
+        ("list.pth", "holds a list, not a state dict"),
+        ("broken.safetensors", r"broken\.safetensors is a damaged or incomplete safetensors file"),
+        ("absent.pth", r"no weight file at .*; check backbone\.weights="),
     ):
         with pytest.raises(InputError, match=message):
             create_backbone("resnet18", weights=tmp_path / name)
+
+
+def test_a_tensor_of_another_shape_is_listed_once_whatever_its_spelling(tmp_path: Path) -> None:
+    state = {f"model.{key}": value for key, value in donor().items()}
+    state["model.conv1.weight"] = torch.zeros(64, 1, 7, 7)
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"backbone: 1 misshaped: model\.conv1\.weight \(64, 1, 7, 7\)"):
+        create_backbone("resnet18", weights=tmp_path / "w.pth")

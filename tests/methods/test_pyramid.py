@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from numpy.testing import assert_allclose
 
-from retrieval_bench.methods.merging import merge_scales
 from retrieval_bench.methods.pyramid import image_pyramid, resize_to_scale
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol

@@ -10,8 +10,8 @@ from retrieval_bench.settings.errors import InputError
 
 
 def test_an_unknown_method_gives_the_nearest():
-    with pytest.raises(InputError, match=r"unknown method 'dleg'; did you mean 'delg'\?"):
-        rb.create_model("dleg")
+    with pytest.raises(InputError, match=r"unknown method 'sepca'; did you mean 'spca'\?"):
+        rb.create_model("sepca")
 
 
 def test_a_part_that_is_no_module_is_refused():
@@ -29,16 +29,77 @@ def test_a_part_that_is_no_module_is_refused():
     [
         ({"dim": 32}, "trained with dim=16, but dim=32 was asked for; leave dim out"),
         ({"backbone": "resnet18"}, "trained with backbone=test_resnet, but backbone=resnet18"),
-        ({"pooling": "mac"}, r"pooling\.p"),
-        ({"num_classes": 4}, "trained with num_classes=3, but num_classes=4"),
+        ({"backbone": {"name": "test_resnet", "output_stride": 8}}, "trained with backbone.output_stride=16, but"),
     ],
-    ids=["dim", "backbone", "pooling", "classes"],
+    ids=["dim", "backbone", "option"],
 )
 def test_what_conflicts_with_the_weights_is_named_with_both_values(method, given, said, build, save, tmp_path):
-    file = save(build(method), tmp_path / "own.ckpt")
+    stored = {"backbone": {"name": "test_resnet", "output_stride": 16}} if "output_stride" in said else {}
+    file = save(build(method, **stored), tmp_path / "own.ckpt")
     with pytest.raises(InputError, match=said) as caught:
         rb.create_model(method, weights=file, **given)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("method", rb.list_methods())
+def test_a_pooling_is_swapped_on_trained_weights(method, build, save, pictures, tmp_path):
+    file = save(build(method), tmp_path / "own.ckpt")
+    model, usual = (rb.create_model(method, weights=file, **given) for given in ({"pooling": "mac"}, {}))
+    assert model.settings["pooling"]["name"] == "mac"
+    images = pictures(1, 64, 48)
+    assert not torch.allclose(model.describe(images), usual.describe(images))
+    assert torch.equal(model.state_dict()["backbone.body.conv1.0.weight"], usual.backbone.body.conv1[0].weight)
+    left = [name for name, why in model.unused_weights.items() if why == "pooling was replaced by mac"]
+    assert left == [name for name in usual.state_dict() if ".pooling." in f".{name}"]
+
+
+def test_a_pooling_that_learns_starts_from_its_initial_values(build, save, tmp_path):
+    file = save(build("gem", pooling="mac"), tmp_path / "own.ckpt")
+    model = rb.create_model("gem", weights=file, pooling={"name": "gem", "p": 4.0})
+    assert model.absent_weights == ("pooling.p",)
+    assert model.pooling.p.item() == 4.0
+
+
+@pytest.mark.parametrize("method", rb.list_methods())
+def test_a_classifier_of_other_classes_starts_anew(method, build, save, pictures, tmp_path):
+    file = save(build(method), tmp_path / "own.ckpt")
+    model, usual = (rb.create_model(method, weights=file, **given) for given in ({"num_classes": 5}, {}))
+    assert model.loss.weight.shape[0] == 5
+    assert model.settings["num_classes"] == 5
+    assert "trained for 3 classes, the model has 5" in model.unused_weights.values()
+    images = pictures(1, 64, 48)
+    assert torch.equal(model.describe(images), usual.describe(images))
+    model.train().losses(pictures(4, 64, 64), torch.tensor([4, 4, 3, 3]))
+
+
+def test_tuples_and_lists_of_options_are_alike(build, save, tmp_path):
+    small = {"name": "ultron_s", "depths": [1, 1, 1, 1], "widths": [32, 32, 32, 32]}
+    file = save(build("ultron", backbone=small), tmp_path / "own.ckpt")
+    rb.create_model("ultron", weights=file, backbone={**small, "depths": (1, 1, 1, 1)})
+    with pytest.raises(
+        InputError, match=r"trained with backbone\.depths=.1, 1, 1, 1., but backbone\.depths=.2, 1, 1, 1."
+    ):
+        rb.create_model("ultron", weights=file, backbone={**small, "depths": (2, 1, 1, 1)})
+
+
+def test_a_pooling_may_say_how_scales_are_merged(build):
+    assert build("delg", pooling="sgem").protocol.merge == "max"
+    finite = build("spca", pooling={"name": "sgem", "ps": 3.0}).protocol
+    assert (finite.merge, finite.merge_exponent) == ("shifted-power", 3.0)
+    assert build("delg", pooling="gemp").protocol.merge == "mean"
+
+
+def test_relup_is_an_option_of_any_backbone(build, save, pictures, tmp_path):
+    file = save(build("delg", backbone="resnet18"), tmp_path / "own.ckpt")
+    plain, raised = (
+        rb.create_model("delg", weights=file, **given)
+        for given in ({}, {"backbone": {"name": "resnet18", "relup": 0.1}})
+    )
+    images = pictures(1, 64, 64)
+    assert not torch.allclose(plain.describe(images), raised.describe(images))
+    assert raised.settings["backbone"]["relup"] == 0.1
+    with pytest.raises(InputError, match="ReLUP needs residual blocks"):
+        rb.create_model("gem", backbone={"name": "convnext_atto", "relup": 0.1})
 
 
 @pytest.mark.parametrize("method", ["gem", "delg"])

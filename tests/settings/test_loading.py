@@ -102,7 +102,7 @@ def test_from_scratch_applies_without_weights_only(presets):
 
 def test_a_method_may_need_something_else_from_scratch(presets):
     file = presets / "datasets" / "synthetic.yaml"
-    extra = "  methods:\n    large:\n      backbone:\n        name: resnet34\n        depth: 3\n      train:\n        lr: 1e-3\n"
+    extra = "  methods:\n    large:\n      backbone: {name: resnet34, depth: 3}\n      train: {lr: 1e-3}\n"
     file.write_text(file.read_text() + extra)
     settings = load_settings(["method=large"])
     assert (settings.backbone.name, settings.backbone.options) == ("resnet34", {"depth": 3})

@@ -45,7 +45,7 @@ class Losses(torch.nn.Module):
 def steps(network: torch.nn.Module, model: RetrievalModule, share: slice) -> list[float]:
     """The loss of each step on a share of the joint batches."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.SGD(trained, lr=0.02, momentum=0.9)
+    optimiser = torch.optim.SGD(trained, lr=0.001, momentum=0.9)
     losses = []
     for step in range(STEPS):
         images, labels = batch(step)

@@ -44,7 +44,8 @@ class Delg(RetrievalModule):
     card = CARD
     formats = FORMATS
     recipes = RECIPES
-    fixed_by_weights = ("backbone", "dim", "num_classes", "variant", "local_dim", "attention_dim")
+    fixed_by_weights = ("backbone", "dim", "variant", "local_dim", "attention_dim")
+    of_classes = ("loss.", "local.classifier.")
     has_local_features = True
 
     def __init__(

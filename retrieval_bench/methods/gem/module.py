@@ -45,7 +45,7 @@ class Gem(RetrievalModule):
     card = CARD
     formats = FORMATS
     recipes = RECIPES
-    fixed_by_weights = ("backbone", "dim", "num_classes", "variant", "projection", "local_whitening")
+    fixed_by_weights = ("backbone", "dim", "variant", "projection", "local_whitening")
 
     def __init__(
         self,

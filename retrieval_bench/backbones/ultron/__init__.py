@@ -1,0 +1,1 @@
+"""ULTRON's backbone: two convolutional stages, two stages of local attention."""

@@ -1,0 +1,53 @@
+"""bassyess/CFCD checkpoints under our names.
+
+Files of both stages hold ``model_state``, or the state dict alone: pycls names behind ``globalmodel.``, the projection
+``fc``, its normalisation ``bn`` and the classifier ``desc_cls``. Weights expect BGR input. Their GeM has a fixed
+exponent and no tensor, so that the pooling keeps the value that it was built with.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retrieval_bench.methods.checkpoints import CheckpointFormat, State, Translation
+from retrieval_bench.methods.naming import pycls_to_timm, renamed, resnet_of
+
+_HEADS = {"desc_cls.weight": "loss.weight"} | {
+    f"{published}.{kind}": f"{ours}.{kind}"
+    for published, ours in (("fc", "projection"), ("bn", "norm"))
+    for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+}
+
+
+def recognises(keys: Sequence[str]) -> bool:
+    """Whether these are the keys of a CFCD of bassyess/CFCD."""
+    return {"globalmodel.stem.conv.weight", "fc.weight", "bn.running_mean"} <= set(keys)
+
+
+def translate(state: State, extra: Mapping[str, Any]) -> Translation:
+    """Tensors and what they fix: depth, descriptor dimension, classes."""
+    backbone, unknown = {}, {}
+    for key, value in state.items():
+        name = pycls_to_timm(key.removeprefix("globalmodel.")) if key.startswith("globalmodel.") else None
+        if name is not None:
+            backbone[name] = value
+        elif key not in _HEADS:
+            unknown[key] = value
+    heads = renamed(state, _HEADS)
+    settings: dict[str, Any] = {
+        "backbone": {"name": resnet_of(backbone)},
+        "dim": heads["projection.weight"].shape[0],
+    }
+    optional: tuple[str, ...] = ("pooling.",)
+    if "loss.weight" in heads:
+        settings["num_classes"] = heads["loss.weight"].shape[0]
+    else:
+        # The model for deployment has no classifier; it starts anew.
+        optional += ("loss.",)
+    return Translation(
+        state={f"backbone.body.{key}": value for key, value in backbone.items()} | heads | unknown,
+        settings=settings,
+        optional=optional,
+    )
+
+
+FORMATS = (CheckpointFormat("bassyess/CFCD", recognises, translate),)

@@ -1,0 +1,33 @@
+"""How CFCD is trained, in two stages: the common recipe and the published one, each with its follower.
+
+The second stage mines tuples with the model of the first one and goes on from its weights.
+"""
+
+from retrieval_bench.settings.recipe import Recipe
+
+# bassyess/CFCD configs/resnet50_cfcd_s1_8gpu.yaml: 512 px, batch 128 over 8 GPUs, 50 epochs. Each GPU normalised
+# its own 16 images; the colour noise along principal components (std 0.1) of its transforms is left out.
+_PUBLISHED = Recipe(
+    epochs=50,
+    batch_size=128,
+    image_size=512,
+    lr=0.005,
+    schedule="epoch-cosine",
+    warmup_epochs=5,
+    decay="all",
+    crop_scale=(0.08, 1.0),
+    jitter=0.0,
+    then="published-matching",
+)
+
+RECIPES = {
+    "base": Recipe(then="matching"),
+    # A third of the common recipe's epochs: the published second stage doubles the training, which would favour CFCD
+    # over methods that get the common recipe alone. Like there, it starts at the full rate without a warm-up.
+    "matching": Recipe(stage=2, sampler="hard-tuples", tuple_size=8, epochs=10, warmup_epochs=0),
+    "published": _PUBLISHED,
+    # resnet50_cfcd_s2_8gpu.yaml: 16 tuples of 8, the same rates again without warm-up, from the first stage's weights.
+    "published-matching": _PUBLISHED.model_copy(
+        update={"stage": 2, "sampler": "hard-tuples", "tuple_size": 8, "warmup_epochs": 0, "then": None}
+    ),
+}

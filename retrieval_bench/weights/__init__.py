@@ -1,0 +1,1 @@
+"""Weight files: what a file is, its tensors and entries, and where converted ones came from."""
