@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.losses.base import ClassificationLoss, register_loss
-from retrieval_bench.losses.gathering import mean_over_ranks
+from retrieval_bench.losses.gathering import distributed, mean_over_ranks
 
 
 def curricular_margin(cosines: Tensor, labels: Tensor, t: Tensor, margin: float) -> Tensor:
@@ -40,7 +40,7 @@ class CurricularFace(ClassificationLoss):
 
     The defaults are those of DELG-PyTorch. Its state `t` moves at every call that gets labels, in evaluation too and
     before it is used, as the published codes do; so call either `logits` or `forward` once per batch. In distributed
-    training it follows the mean over all processes, where the published codes leave each with its own.
+    runs it follows the mean over all processes, in training only; the published codes leave each with its own.
 
     Args:
         margin: added to the angle to the own class, radians.
@@ -58,8 +58,9 @@ class CurricularFace(ClassificationLoss):
 
     def margin_logits(self, cosines: Tensor, labels: Tensor) -> Tensor:
         """``(B, C)`` cosines with margin and modulation; moves `t`."""
-        with torch.no_grad():
-            mean = cosines.gather(1, labels.view(-1, 1)).mean().to(self.t.dtype)
-            mean = mean_over_ranks(mean) if self.training else mean
-            self.t.copy_(self.momentum * mean + (1 - self.momentum) * self.t)
+        # Processes of a run may evaluate different numbers of batches, and must not end up with different states.
+        if self.training or not distributed():
+            with torch.no_grad():
+                mean = mean_over_ranks(cosines.gather(1, labels.view(-1, 1)).mean().to(self.t.dtype))
+                self.t.copy_(self.momentum * mean + (1 - self.momentum) * self.t)
         return curricular_margin(cosines, labels, self.t, self.margin)

@@ -14,7 +14,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Processes may differ in ``N_rank``, as they do where one of them left out a broken image. All of them must call.
     """
     rows = rows.detach()
-    if not _distributed():
+    if not distributed():
         return rows
     counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(dist.get_world_size())]
     dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
@@ -29,12 +29,13 @@ def gather_rows(rows: Tensor) -> Tensor:
 def mean_over_ranks(value: Tensor) -> Tensor:
     """The mean over processes of a tensor that has the same shape on all of them. All of them must call."""
     value = value.detach()
-    if not _distributed():
+    if not distributed():
         return value
     total = value.clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
 
 
-def _distributed() -> bool:
+def distributed() -> bool:
+    """Whether several processes may share this run."""
     return dist.is_available() and dist.is_initialized()

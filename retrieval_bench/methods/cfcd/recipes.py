@@ -6,7 +6,7 @@ The second stage mines tuples with the model of the first one and goes on from i
 from retrieval_bench.settings.recipe import Recipe
 
 # bassyess/CFCD configs/resnet50_cfcd_s1_8gpu.yaml: 512 px, batch 128 over 8 GPUs, 50 epochs. Each GPU normalised
-# its own 16 images; the colour noise along principal components (std 0.1) of its transforms is left out.
+# its own 16 images.
 _PUBLISHED = Recipe(
     epochs=50,
     batch_size=128,
@@ -17,6 +17,7 @@ _PUBLISHED = Recipe(
     decay="all",
     crop_scale=(0.08, 1.0),
     jitter=0.0,
+    lighting=0.1,
     then="published-matching",
 )
 

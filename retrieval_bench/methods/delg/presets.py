@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from retrieval_bench.methods.protocols import pycls_protocol
 from retrieval_bench.settings.protocol import Protocol
 
 
@@ -48,14 +49,6 @@ PRESETS = {
         score_rule="halving",
         score_threshold=260.0,
         overlap=0.98,
-        protocol=Protocol(
-            exif="apply",
-            crop_rounding="truncate",
-            image_size=None,
-            resize="none",
-            query_size="full",
-            channel_order="bgr",
-            scales=(0.7071, 1.0, 1.4142),
-        ),
+        protocol=pycls_protocol((0.7071, 1.0, 1.4142)),
     ),
 }

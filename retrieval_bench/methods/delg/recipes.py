@@ -14,6 +14,7 @@ RECIPES = {
         decay="all",
         crop_scale=(0.08, 1.0),
         jitter=0.0,
+        lighting=0.1,
     ),
     # tensorflow/models research/delf train.py: clipped SGD, rate falling linearly to 0. Length: paper, about 25 epochs.
     "published-tf": Recipe(
