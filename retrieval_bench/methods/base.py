@@ -3,11 +3,11 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
@@ -24,8 +24,9 @@ from retrieval_bench.values.local_features import LocalFeatures
 class RetrievalModule(pl.LightningModule, ABC):
     """Base of every method.
 
-    A method builds its network in ``__init__`` and says two things: `embed` (one scale, normalised images) and
-    `training_losses`. Everything else, from colour order to checkpoints, is the same for all.
+    A method builds its network in ``__init__`` and says how it describes normalised images of one scale: `embed`. What
+    most have, they have under the same names: ``backbone``, ``pooling``, ``projection`` and ``loss``. Everything else,
+    from colour order to checkpoints, is the same for all; `training_losses` is there to be overridden.
 
     Args:
         method: its name.
@@ -73,17 +74,20 @@ class RetrievalModule(pl.LightningModule, ABC):
         self.register_buffer("std", torch.tensor(protocol.std).view(1, 3, 1, 1), persistent=False)
 
     @property
-    @abstractmethod
     def descriptor_dim(self) -> int:
-        """D of the descriptor."""
+        """D of the descriptor: what ``projection`` gives, where a method says nothing else."""
+        return int(cast(nn.Linear, self.projection).out_features)
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised images of one scale -> ``(B, D)`` descriptors, not normalised."""
 
-    @abstractmethod
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``(B, 3, H, W)`` normalised images and ``(B,)`` labels -> scalar losses; ``loss`` is what is minimised."""
+        """``(B, 3, H, W)`` normalised images and ``(B,)`` labels -> scalar losses; ``loss`` is what is minimised.
+
+        Where a method says nothing else it has one, the loss part on the descriptor before normalisation.
+        """
+        return {"loss": cast(nn.Module, self.loss)(self.embed(images), labels)}
 
     def merge_exponent(self) -> float:
         """p of power means over scales, where the protocol names none."""

@@ -1,7 +1,7 @@
 """Published names of ResNet tensors -> timm's, and what a state dict says about its backbone."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
@@ -65,6 +65,32 @@ def resnet_of(keys: Iterable[str]) -> str:
     if shape not in RESNETS:
         raise InputError(f"the weights hold a ResNet of {shape[0]} blocks per stage, which is none of 18 to 152")
     return RESNETS[shape]
+
+
+def split_backbone(
+    state: Mapping[str, Tensor], to_timm: Callable[[str], str | None], known: Mapping[str, str], prefix: str = ""
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """The three kinds of tensors in a published state dict.
+
+    Args:
+        state: published names -> tensors.
+        to_timm: published name behind `prefix` -> timm's, or None.
+        known: published names of all other tensors -> ours.
+        prefix: of the backbone's names.
+
+    Returns:
+        the backbone under timm's names, the others under ours, and what is neither under its published name.
+    """
+    backbone, heads, unknown = {}, {}, {}
+    for key, value in state.items():
+        name = to_timm(key.removeprefix(prefix)) if key.startswith(prefix) else None
+        if name is not None:
+            backbone[name] = value
+        elif key in known:
+            heads[known[key]] = value
+        else:
+            unknown[key] = value
+    return backbone, heads, unknown
 
 
 def renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:

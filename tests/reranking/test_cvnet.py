@@ -172,8 +172,8 @@ def test_pyramids_may_be_given_and_the_method_itself():
     maps = torch.tensor([0.25, 0.5]).view(2, 1, 1, 1)
     expected = rerank("cvnet", ranking, maps[:1], maps, model=method)
     pyramids = [method.matcher.pyramid(one[None]).detach() for one in maps]
-    for given in (pyramids, torch.cat(pyramids)):
-        found = rerank("cvnet", ranking, pyramids[:1], given, model=method.matcher)
+    for database in (pyramids, torch.cat(pyramids)):
+        found = rerank("cvnet", ranking, pyramids[:1], database, model=method.matcher)
         assert torch.equal(found.scores, expected.scores)
 
 

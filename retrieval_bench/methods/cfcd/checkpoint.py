@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrieval_bench.methods.checkpoints import CheckpointFormat, State, Translation
-from retrieval_bench.methods.naming import pycls_to_timm, renamed, resnet_of
+from retrieval_bench.methods.naming import pycls_to_timm, resnet_of, split_backbone
 
 _HEADS = {"desc_cls.weight": "loss.weight"} | {
     f"{published}.{kind}": f"{ours}.{kind}"
@@ -25,14 +25,7 @@ def recognises(keys: Sequence[str]) -> bool:
 
 def translate(state: State, extra: Mapping[str, Any]) -> Translation:
     """Tensors and what they fix: depth, descriptor dimension, classes."""
-    backbone, unknown = {}, {}
-    for key, value in state.items():
-        name = pycls_to_timm(key.removeprefix("globalmodel.")) if key.startswith("globalmodel.") else None
-        if name is not None:
-            backbone[name] = value
-        elif key not in _HEADS:
-            unknown[key] = value
-    heads = renamed(state, _HEADS)
+    backbone, heads, unknown = split_backbone(state, pycls_to_timm, _HEADS, "globalmodel.")
     settings: dict[str, Any] = {
         "backbone": {"name": resnet_of(backbone)},
         "dim": heads["projection.weight"].shape[0],

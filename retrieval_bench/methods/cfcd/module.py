@@ -85,11 +85,6 @@ class Cfcd(RetrievalModule):
         self.matching_ratio = matching_ratio
         self.matching_margin = matching_margin
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the descriptor."""
-        return self.projection.out_features
-
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
         return self.head(self.backbone(images)[-1])

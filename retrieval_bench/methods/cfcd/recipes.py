@@ -3,23 +3,12 @@
 The second stage mines tuples with the model of the first one and goes on from its weights.
 """
 
+from retrieval_bench.methods.recipes import PYCLS
 from retrieval_bench.settings.recipe import Recipe
 
-# bassyess/CFCD configs/resnet50_cfcd_s1_8gpu.yaml: 512 px, batch 128 over 8 GPUs, 50 epochs. Each GPU normalised
-# its own 16 images.
-_PUBLISHED = Recipe(
-    epochs=50,
-    batch_size=128,
-    image_size=512,
-    lr=0.005,
-    schedule="epoch-cosine",
-    warmup_epochs=5,
-    decay="all",
-    crop_scale=(0.08, 1.0),
-    jitter=0.0,
-    lighting=0.1,
-    then="published-matching",
-)
+# bassyess/CFCD configs/resnet50_cfcd_s1_8gpu.yaml: DELG-PyTorch's with another rate, length and batch. Each GPU
+# normalised its own 16 images.
+_PUBLISHED = PYCLS.model_copy(update={"epochs": 50, "batch_size": 128, "lr": 0.005, "then": "published-matching"})
 
 RECIPES = {
     "base": Recipe(then="matching"),

@@ -89,11 +89,6 @@ class CvnetGlobal(RetrievalModule):
         self._ddp_params_and_buffers_to_ignore = [f"contrast.queue.{name}" for name, _ in branch.queue.named_buffers()]
         return branch
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the descriptor."""
-        return self.projection.out_features
-
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
         return self.embed_with(self, images)

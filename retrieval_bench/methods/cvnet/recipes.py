@@ -5,26 +5,21 @@ paper's; "DELG": feymanpriv/DELG, from which CVNet's code descends, standing in 
 recalled, or chosen here. In every batch each image has a partner of its class, which the contrastive loss needs.
 """
 
+from retrieval_bench.methods.recipes import PYCLS
 from retrieval_bench.settings.recipe import Recipe
 
 BASE = Recipe(sampler="class-balanced", instances=2, then="rerank")
 
-PUBLISHED = Recipe(
-    then="published-rerank",
-    sampler="class-balanced",  # unverified: how the paper draws positives
-    instances=2,
-    epochs=25,  # third party
-    batch_size=144,  # third party
-    image_size=512,  # unverified
-    lr=0.005625,  # third party
-    nesterov=True,  # DELG, as are the schedule, its warm-up, the decay and the augmentation
-    schedule="epoch-cosine",
-    warmup_epochs=5,
-    weight_decay=1e-4,
-    decay="all",
-    crop_scale=(0.08, 1.0),
-    jitter=0.0,
-    lighting=0.1,
+PUBLISHED = PYCLS.model_copy(  # DELG: the schedule, its warm-up, the decay and the augmentation
+    update={
+        "then": "published-rerank",
+        "sampler": "class-balanced",  # unverified: how the paper draws positives
+        "instances": 2,
+        "epochs": 25,  # third party
+        "batch_size": 144,  # third party
+        "image_size": 512,  # unverified
+        "lr": 0.005625,  # third party
+    }
 )
 
 TRIPLETS = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from retrieval_bench.methods.checkpoints import CheckpointFormat, State, Translation
-from retrieval_bench.methods.naming import pycls_to_timm, renamed, resnet_of
+from retrieval_bench.methods.naming import pycls_to_timm, resnet_of, split_backbone
 
 _HEADS = {
     "globalmodel.head.pool.p": "pooling.p",
@@ -32,15 +32,7 @@ def recognises(keys: Sequence[str]) -> bool:
 
 def translate(state: State, extra: Mapping[str, Any]) -> Translation:
     """Tensors and what they fix: depth, descriptor dimensions, classes."""
-    backbone = {}
-    unknown = {}
-    for key, value in state.items():
-        name = pycls_to_timm(key.removeprefix("globalmodel."))
-        if name is not None:
-            backbone[name] = value
-        elif key not in _HEADS:
-            unknown[key] = value
-    heads = renamed(state, _HEADS)
+    backbone, heads, unknown = split_backbone(state, pycls_to_timm, _HEADS, "globalmodel.")
     classes = heads.get("loss.weight", heads.get("local.classifier.weight"))
     # Files are passed on without their classifiers, or with the global branch alone; what they lack starts anew.
     optional = tuple(part for part in ("loss.", "local.classifier.", "local.") if not any(map(_begins(part), heads)))

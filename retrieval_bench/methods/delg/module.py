@@ -111,11 +111,6 @@ class Delg(RetrievalModule):
             self.settings["score_rule"], self.settings["score_threshold"], max_features, preset.overlap
         )
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the global descriptor."""
-        return self.projection.out_features
-
     def head(self, feature_map: Tensor) -> Tensor:
         """``(B, C, H, W)`` of the last stage -> ``(B, D)``: g = F GeM(map) + b."""
         return self.projection(self.pooling(feature_map))

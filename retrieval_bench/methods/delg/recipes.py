@@ -1,21 +1,11 @@
 """How DELG is trained: the common recipe, and the two published ones."""
 
+from retrieval_bench.methods.recipes import PYCLS
 from retrieval_bench.settings.recipe import Recipe
 
 RECIPES = {
     "base": Recipe(),
-    # feymanpriv/DELG configs/resnet_delg_8gpu.yaml and README: 512 px, batch 64 over 8 GPUs, 100 epochs.
-    "published": Recipe(
-        epochs=100,
-        batch_size=64,
-        image_size=512,
-        schedule="epoch-cosine",
-        warmup_epochs=5,
-        decay="all",
-        crop_scale=(0.08, 1.0),
-        jitter=0.0,
-        lighting=0.1,
-    ),
+    "published": PYCLS,
     # tensorflow/models research/delf train.py: clipped SGD, rate falling linearly to 0. Length: paper, about 25 epochs.
     "published-tf": Recipe(
         epochs=25,

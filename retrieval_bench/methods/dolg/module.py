@@ -73,21 +73,11 @@ class Dolg(RetrievalModule):
         self.projection = nn.Linear(self.fusion.widths * map_channels, size)
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the descriptor."""
-        return self.projection.out_features
-
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
         middle, last = self.backbone(images)
         whole = self.reduction(self.pooling(last))
         return self.projection(self.fusion.fuse(self.local(middle), whole))
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``loss``: of the loss part on the descriptor before normalisation; it trains every branch."""
-        assert self.loss is not None
-        return {"loss": self.loss(self.embed(images), labels)}
 
     @torch.no_grad()
     def attention_maps(self, images: Tensor) -> Tensor:

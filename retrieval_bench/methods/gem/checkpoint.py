@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrieval_bench.methods.checkpoints import CheckpointFormat, State, Translation
-from retrieval_bench.methods.naming import renamed, resnet_of, sequential_to_timm
+from retrieval_bench.methods.naming import resnet_of, sequential_to_timm, split_backbone
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
 
@@ -33,14 +33,7 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
     """Tensors and what they fix: depth, pooling, projection, dimension."""
     meta = extra.get("meta", {})
     _check_normalisation(meta)
-    backbone, unknown = {}, {}
-    for key, value in state.items():
-        name = sequential_to_timm(key.removeprefix("features.")) if key.startswith("features.") else None
-        if name is not None:
-            backbone[name] = value
-        elif key not in _HEADS:
-            unknown[key] = value
-    heads = renamed(state, _HEADS)
+    backbone, heads, unknown = split_backbone(state, sequential_to_timm, _HEADS, "features.")
     projected = "projection.weight" in heads
     settings: dict[str, Any] = {
         "variant": "cirtorch",

@@ -115,8 +115,3 @@ class Gem(RetrievalModule):
         """The pooling's p, where it has one for all channels."""
         p = getattr(self.pooling, "p", None)
         return float(p.detach()) if p is not None and p.numel() == 1 else 1.0
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``loss``: of the loss part on the descriptor before normalisation."""
-        assert self.loss is not None
-        return {"loss": self.loss(self.embed(images), labels)}

@@ -74,16 +74,6 @@ class SENet(RetrievalModule):
         nn.init.zeros_(self.projection.bias)
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the descriptor."""
-        return self.projection.out_features
-
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
         return self.projection(self.pooling(self.structure(self.backbone(images)[-1])))
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``loss``: of the loss part on the descriptor before normalisation."""
-        assert self.loss is not None
-        return {"loss": self.loss(self.embed(images), labels)}

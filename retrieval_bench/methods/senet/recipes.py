@@ -4,23 +4,12 @@ The assumption is the recipe that is told of CVNet-Global, by the same first aut
 classification loss alone. Nothing of it is confirmed for SENet but the training set, GLDv2-clean.
 """
 
+from retrieval_bench.methods.recipes import PYCLS
 from retrieval_bench.settings.recipe import Recipe
 
 RECIPES = {
     "base": Recipe(),
     # CVNet-Global as a re-implementer lists it: SGD, 25 epochs, batch 144, rate 0.005625. Its 512 px are unverified.
     # Schedule, warm-up, decay and augmentation are those of feymanpriv/DELG, from which its code descends.
-    "published": Recipe(
-        epochs=25,
-        batch_size=144,
-        image_size=512,
-        lr=0.005625,
-        weight_decay=1e-4,
-        decay="all",
-        schedule="epoch-cosine",
-        warmup_epochs=5,
-        crop_scale=(0.08, 1.0),
-        jitter=0.0,
-        lighting=0.1,
-    ),
+    "published": PYCLS.model_copy(update={"epochs": 25, "batch_size": 144, "lr": 0.005625}),
 }

@@ -107,11 +107,6 @@ class Spca(RetrievalModule):
         self.projection = nn.Linear(pooled, size)
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the descriptor."""
-        return self.projection.out_features
-
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
         visual = self.backbone(images)[-1]
@@ -119,8 +114,3 @@ class Spca(RetrievalModule):
         if self.pools_first:
             return self.projection(self.fuser(self.pooling(visual), context))
         return self.projection(self.pooling(self.fuser(visual, context)))
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``loss``: of the loss part on the descriptor before normalisation."""
-        assert self.loss is not None
-        return {"loss": self.loss(self.embed(images), labels)}

@@ -75,16 +75,6 @@ class Ultron(RetrievalModule):
         self.norm = nn.BatchNorm1d(size) if projection_norm == "batch" else nn.Identity()
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    @property
-    def descriptor_dim(self) -> int:
-        """D of the descriptor."""
-        return self.projection.out_features
-
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
         return self.norm(self.projection(self.pooling(self.backbone(images)[-1])))
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``loss``: of the loss part on the descriptor before normalisation."""
-        assert self.loss is not None
-        return {"loss": self.loss(self.embed(images), labels)}

@@ -1,6 +1,6 @@
-"""The baselines of `synthetic`: GeM and DELG as `make bench` runs them, beside three floors.
+"""Nine methods on `synthetic`, as `make compare` runs them, beside three floors.
 
-    .venv/bin/python experiments/synthetic_baselines/measure.py
+    .venv/bin/python experiments/method_comparison/measure.py
 
 Finished runs are not repeated. Writes `results.csv` and the table in README.md here and in the README of the project.
 """
@@ -21,20 +21,20 @@ from rich.console import Console
 import retrieval_bench as rb
 from retrieval_bench.bench import run
 from retrieval_bench.data.loading import load_for_protocol
+from retrieval_bench.recording.comparing import p_values
 from retrieval_bench.recording.run_folder import finished_run
+from retrieval_bench.reporting.tables import probability
 from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.settings.protocol import Protocol
-from retrieval_bench.settings.record import Level, RunRecord, read_record
+from retrieval_bench.settings.record import Level, read_record
 from retrieval_bench.values.dataset import ImageList
 
 HERE = Path(__file__).parent
 LEVELS = ("Easy", "Medium", "Hard")
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
-RUNS = {
-    "GeM, untrained": ["method=gem", "train.enabled=false"],
-    "GeM": ["method=gem"],
-    "DELG": ["method=delg"],
-}
+METHODS = ("gem", "delg", "dolg", "cvnet", "superglobal", "spca", "ultron", "senet", "cfcd")
+UNTRAINED = ["method=gem", "train.enabled=false"]
+SECONDS = {"training": "training s", "extraction": "extraction s", "re-ranking": "re-ranking s"}
 
 
 def histogram(images: ImageList) -> torch.Tensor:
@@ -48,11 +48,10 @@ def histogram(images: ImageList) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows)).float()
 
 
-def record_of(settings: Sequence[str]) -> RunRecord:
-    """The record of a run that was done before, or of one done now."""
+def run_of(settings: Sequence[str]) -> Path:
+    """The folder of a run that was done before, or of one done now."""
     wanted = load_settings(settings)
-    done = finished_run(wanted)
-    return read_record(done) if done is not None else run(wanted, Console(stderr=True))[0]
+    return finished_run(wanted) or run(wanted, Console(stderr=True))[1]
 
 
 def cells(levels: dict[str, Level]) -> dict[str, str]:
@@ -80,12 +79,19 @@ def main() -> None:
             ("HSV histogram", (colours.map_easy, colours.map_medium, colours.map_hard)),
         )
     ]
-    for name, settings in RUNS.items():
-        record = record_of(settings)
-        total = sum(cost.value for cost in record.costs if cost.unit == "s")
-        for stage in record.stages:
-            after = ", re-ranked by geometry" if stage.name == "reranked" else ""
-            rows.append({"Method": name + after, **cells(stage.levels), "seconds": f"{total:.0f}"})
+    folders = [run_of([f"method={method}"]) for method in METHODS]
+    tests = p_values(folders)
+    untrained = read_record(run_of(UNTRAINED))
+    rows.append({"Method": "GeM, untrained", **cells(untrained.stages[0].levels)})
+    for record, tested in zip(map(read_record, folders), tests, strict=True):
+        costs = {cost.name.removesuffix(" (stored by an earlier run)"): cost.value for cost in record.costs}
+        for stage, p in zip(record.stages, tested, strict=True):
+            reranked = stage.name == "reranked"
+            after = f", re-ranked by {record.parts['re-ranker']}" if reranked else ""
+            shown = ("re-ranking",) if reranked else ("training", "extraction")
+            seconds = {SECONDS[name]: f"{costs[name]:.0f}" for name in shown if name in costs}
+            title = record.title.removesuffix(f" {record.parts['backbone']}")
+            rows.append({"Method": title + after, **cells(stage.levels), "p": probability(p), **seconds})
     table = pd.DataFrame(rows).fillna("")
     table.to_csv(HERE / "results.csv", index=False)
     lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
