@@ -81,6 +81,8 @@ def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> 
         stages = {"global": LevelRankings.same(rank(settings, asked, known, database_rows))}
     verify = None
     if reranker is not None:
+        # Queries that gave no pixels are in the ground truth no more.
+        reranker = build_reranker(settings, model, dataset) or reranker
         described = Described(queries, database, query_rows, database_rows, asked, known)
         compared = inputs(reranker.needs, described, dataset, model)
         stages["reranked"] = rerank(state, reranker, stages["global"].medium, *compared)

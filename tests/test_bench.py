@@ -11,6 +11,7 @@ from rich.console import Console
 
 import retrieval_bench as rb
 from retrieval_bench.bench import extract_only, run, score_again, train_only
+from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.settings.record import Gallery, read_record
 
@@ -194,7 +195,7 @@ def test_skipped_images_are_named_on_the_card(tmp_path):
         f"runs={tmp_path / 'runs'}",
         "runtime.workers=0",
     ]
-    with pytest.raises(rb.InputError, match=r"broken\.jpg"):
+    with pytest.raises(InputError, match=r"broken\.jpg"):
         run(load_settings(wanted), Console(quiet=True))
     record, folder = run(load_settings([*wanted, "extract.on_error=skip"]), Console(quiet=True))
     assert any("broken.jpg" in warning for warning in record.card.warnings)
@@ -209,3 +210,60 @@ def test_the_embedded_dataset_has_its_preset():
         assert preset.train.image_size == 96
     assert load_settings(["method=delg"]).rerank.name == "geometric"
     assert load_settings(["method=delg", "weights=some.pth"]).backbone.name is None
+
+
+@pytest.fixture(scope="module")
+def cvnet(data_root, tmp_path_factory):
+    wanted = settings("cvnet", data_root, tmp_path_factory.mktemp("runs"), "rerank.top_k=5", "model.queue_size=64")
+    return run(wanted, Console(quiet=True))
+
+
+def test_two_stages_are_trained_one_after_the_other(cvnet):
+    record, folder = cvnet
+    assert [row["epoch"] for row in record.validation] == [1, 2]
+    assert "train/contrast" in record.validation[0]
+    assert "train/positive" in record.validation[1]
+    assert (folder / "stages" / "base" / "checkpoints" / "final.ckpt").is_file()
+    assert (folder / "checkpoints" / "final.ckpt").is_file()
+    assert record.card.reranked == 5
+    assert record.card.ground_truth_in_candidates is False
+
+
+def test_the_published_rule_has_a_ranking_for_each_level_and_says_so(cvnet, data_root, tmp_path):
+    _, trained = cvnet
+    weights = trained / "checkpoints" / "final.ckpt"
+    published = ["rerank.top_k=2", "rerank.protocol=published", f"weights={weights}"]
+    record, folder = run(settings("cvnet", data_root, tmp_path, *published), Console(quiet=True))
+    assert record.card.ground_truth_in_candidates is True
+    assert any("ground truth chose" in warning for warning in record.card.warnings)
+    again = score_again(folder)["reranked"]
+    for level, figures in record.stages[1].levels.items():
+        assert figures.map == pytest.approx(getattr(again, f"map_{level}"))
+    with np.load(folder / "ranking.npz") as stored:
+        assert {"indices_easy", "indices", "indices_hard", "global_indices"} <= set(stored)
+
+
+def test_a_descriptor_re_ranker_works_with_local_features_at_hand(delg, data_root, tmp_path):
+    _, trained = delg
+    more = [f"weights={trained / 'checkpoints' / 'final.ckpt'}", "rerank=superglobal", "rerank.top_m=5"]
+    record, _ = run(settings("delg", data_root, tmp_path, *more), Console(quiet=True))
+    assert record.parts["re-ranker"] == "superglobal"
+    assert record.card.reranked == 5
+
+
+def test_our_cvnet_weights_serve_superglobal(cvnet, data_root, tmp_path):
+    _, trained = cvnet
+    more = [f"weights={trained / 'checkpoints' / 'final.ckpt'}", "rerank.top_m=5"]
+    record, _ = run(settings("superglobal", data_root, tmp_path, *more), Console(quiet=True))
+    assert record.card.protocol.merge == "max"
+    assert "method cvnet" in record.card.weights
+
+
+def test_feature_maps_of_a_method_without_any(data_root, tmp_path):
+    with pytest.raises(InputError, match="'cvnet' compares feature maps"):
+        run(settings("gem", data_root, tmp_path, "rerank=cvnet"), Console(quiet=True))
+
+
+def test_broken_images_are_not_skipped_from_tuples(data_root, tmp_path):
+    with pytest.raises(InputError, match=r"the hard-tuples of cfcd stand in a fixed order.*on_error=error"):
+        run(settings("cfcd", data_root, tmp_path, "loss=madacos", "extract.on_error=skip"), Console(quiet=True))

@@ -25,7 +25,14 @@ def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool
         weights=settings.weights,
         **settings.model,
     )
-    model.recipe = next(iter(training_stages(settings.train, model.recipes).values()))
+    stages = training_stages(settings.train, model.recipes).values()
+    model.recipe = next(iter(stages))
+    hard = next((stage.sampler for stage in stages if stage.sampler.startswith("hard")), None)
+    if training and hard is not None and settings.extract.on_error == "skip":
+        raise InputError(
+            f"the {hard} of {settings.method} stand in a fixed order, which extract.on_error=skip would break; mend "
+            "the broken images and set extract.on_error=error"
+        )
     changes = {key: value for key in ("image_size", "scales", "merge") if (value := getattr(settings.extract, key))}
     if "image_size" in changes and model.protocol.resize == "none":
         changes["resize"] = "bilinear-antialias"

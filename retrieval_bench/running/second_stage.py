@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -29,7 +29,16 @@ class FeatureMaps:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, row: int) -> Tensor:
+    @overload
+    def __getitem__(self, row: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "FeatureMaps": ...
+
+    def __getitem__(self, row: int | slice) -> "Tensor | FeatureMaps":
+        if isinstance(row, slice):
+            images = self.images
+            return FeatureMaps(self.model, ImageList(images.names[row], images.paths[row], images.boxes[row]))
         pixels = load_for_protocol(self.images.paths[row], self.images.boxes[row], self.model.protocol)
         with torch.inference_mode():
             return self.model.feature_maps(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])[0]

@@ -192,3 +192,27 @@ def test_lightning_fits_and_predicts_with_workers(dataset):
     queries, database = trainer.predict(recorder, data)
     assert sorted(torch.cat(queries).tolist()) == [0, 1]
     assert sorted(torch.cat(database).tolist()) == list(range(TRAIN))
+
+
+def test_mining_goes_once_over_the_training_images_in_the_order_that_samplers_count(dataset):
+    data = module(dataset())
+    batches = list(data.mining_dataloader())
+    assert [row for batch in batches for row in batch["indices"].tolist()] == list(range(len(data.train_rows)))
+    labels = [label for batch in batches for label in batch["labels"].tolist()]
+    assert labels == [row % 2 for row in data.train_rows]
+    again = torch.cat([batch["images"] for batch in data.mining_dataloader()])
+    assert torch.equal(torch.cat([batch["images"] for batch in batches]), again)
+
+
+def test_what_was_mined_reaches_a_loader_that_is_already_there_and_travels_with_checkpoints(dataset):
+    recipe = RECIPE.model_copy(update={"sampler": "hard-tuples", "tuple_size": 4})
+    data = RetrievalDataModule(dataset(), recipe, Protocol(image_size=24), workers=0)
+    loader = data.train_dataloader()
+    before = rows(loader)
+    predictions = torch.ones(len(data.train_rows), dtype=torch.long)
+    data.remember(predictions=predictions)
+    assert loader.sampler.predictions == predictions.tolist()
+    assert rows(loader) != before
+    resumed = RetrievalDataModule(dataset(), recipe, Protocol(image_size=24), workers=0)
+    resumed.load_state_dict(data.state_dict())
+    assert rows(resumed.train_dataloader()) == rows(loader)

@@ -32,3 +32,11 @@ def test_it_prints_percent():
     assert repr(Result(TABLE, [1])) == "Result(mAP: easy 100.00, medium 37.50, hard nan; 2 queries)"
     assert isinstance(Result(TABLE, [1]).map_easy, float)
     assert pytest.approx(0.375) == Result(TABLE, [1]).map_medium
+
+
+def test_levels_may_come_from_rankings_of_their_own():
+    other = TABLE.assign(ap_easy=[0.75, NAN], p1_easy=[0.0, NAN], ap_medium=[0.0, 0.0])
+    joined = Result.of_levels({"easy": Result(other, [1]), "medium": Result(TABLE, [1]), "hard": Result(TABLE, [1])})
+    assert (joined.map_easy, joined.map_medium) == (0.75, 0.375)
+    assert joined.mean_precision_at["easy"] == {1: 0.0}
+    assert TABLE["ap_easy"][0] == 1.0

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.values.ranking import Ranking
+from retrieval_bench.values.ranking import LevelRankings, Ranking
 
 ROWS = [[2, 0, 1], [1, 2, 0]]
 
@@ -68,3 +68,11 @@ def test_it_is_saved_as_arrays(tmp_path):
     with np.load(tmp_path / "ranking.npz") as stored:
         assert np.array_equal(stored["indices"], ranking.indices.numpy())
         assert np.array_equal(stored["scores"], ranking.scores.numpy())
+
+
+def test_rankings_of_levels_are_one_or_three():
+    first, second = (Ranking.from_indices([[row, 1 - row]]) for row in (0, 1))
+    assert not LevelRankings.same(first).differ
+    assert LevelRankings(first, first, second).differ
+    assert LevelRankings(second, first, first).differ
+    assert list(LevelRankings.same(first).of_levels()) == ["easy", "medium", "hard"]

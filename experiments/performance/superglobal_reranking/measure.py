@@ -132,7 +132,7 @@ def main() -> None:
         return
     frame = measure(given)
     if given.out.is_file():
-        known = pd.read_csv(given.out)
+        known = pd.read_csv(given.out, dtype={"largest_difference": str})
         frame = pd.concat([known[known["threads"] != given.threads], frame]).sort_values("threads", kind="stable")
     frame.to_csv(given.out, index=False)
     print(frame.to_string(index=False))
