@@ -33,6 +33,7 @@ class Translation:
         unused: published key -> why it is not needed.
         trained_on: the training set, as far as the file tells.
         optional: our keys that this format may lack, such as a classifier that was stripped off.
+        implied: our keys that it has no tensor for because they are constants of the method, as built.
     """
 
     state: State
@@ -40,6 +41,7 @@ class Translation:
     unused: dict[str, str] = field(default_factory=dict)
     trained_on: str = "as its authors published; see the method's card"
     optional: tuple[str, ...] = ()
+    implied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -260,11 +262,13 @@ def load_weights(
             unused[name] = f"belongs to method {checkpoint.holds}, not to {checkpoint.method}"
         else:
             unexpected.append(key)
-    by_right = (*checkpoint.translation.optional, *replaced, *renewed)
+    implied = () if _below("pooling.", replaced) else checkpoint.translation.implied
+    by_right = (*checkpoint.translation.optional, *implied, *replaced, *renewed)
     met = {*loaded, *misshaped}
     lacking = [key for key in own if key not in met and not key.endswith("num_batches_tracked")]
     absent = [key for key in lacking if _below(key, by_right) is not None]
     missing = [key for key in lacking if key not in absent]
+    absent = [key for key in absent if _below(key, implied) is None]
     shapes = [f"{key} {tuple(given[key].shape)} for {tuple(own[key].shape)}" for key in misshaped]
     complaints = [
         f"{len(keys)} {what}: {', '.join(keys[:LISTED])}{' ...' if len(keys) > LISTED else ''}"

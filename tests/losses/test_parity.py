@@ -32,7 +32,7 @@ def spca_batch() -> tuple[Tensor, Tensor, Tensor]:
     return weight, noise + weight[labels] * multiplier[:, None], labels
 
 
-# SpCa's unused fourth variant keeps its constants in float16, which ours does not, so it has no equal here.
+# The fourth is curricular: tests/methods/spca/test_parity.py.
 VARIANTS = [variant for variant in SPCA.settings["variants"] if variant["kind"] == "arcface"]
 
 

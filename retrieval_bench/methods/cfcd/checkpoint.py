@@ -30,7 +30,7 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
         "backbone": {"name": resnet_of(backbone)},
         "dim": heads["projection.weight"].shape[0],
     }
-    optional: tuple[str, ...] = ("pooling.",)
+    optional: tuple[str, ...] = ()
     if "loss.weight" in heads:
         settings["num_classes"] = heads["loss.weight"].shape[0]
     else:
@@ -40,6 +40,7 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
         state={f"backbone.body.{key}": value for key, value in backbone.items()} | heads | unknown,
         settings=settings,
         optional=optional,
+        implied=("pooling.",),
     )
 
 

@@ -47,7 +47,6 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
     optional: tuple[str, ...] = ()
     if "pooling.p" not in heads:
         settings["pooling"] = {"name": "gem", "p": CONSTANT_P, "learnable": False}
-        optional += ("pooling.",)
     if "loss.weight" in heads:
         settings["num_classes"] = heads["loss.weight"].shape[0]
     else:
@@ -57,6 +56,7 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
         state={f"backbone.body.{key}": value for key, value in backbone.items()} | heads | unknown,
         settings=settings,
         optional=optional,
+        implied=("pooling.",),
     )
 
 

@@ -59,7 +59,8 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
     return Translation(
         state={f"backbone.body.{key}": value for key, value in backbone.items()} | translated,
         settings=settings,
-        optional=("pooling.", "loss."),
+        optional=("loss.",),
+        implied=("pooling.",),
     )
 
 

@@ -93,7 +93,8 @@ def translate(state: State, extra: Mapping[str, Any]) -> Translation:
     return Translation(
         state={f"backbone.body.{key}": value for key, value in backbone.items()} | fuser | heads | unknown,
         settings=settings,
-        optional=("pooling.",) if "loss.weight" in heads else ("pooling.", "loss."),
+        optional=() if "loss.weight" in heads else ("loss.",),
+        implied=("pooling.",),
     )
 
 

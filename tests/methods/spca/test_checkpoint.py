@@ -92,7 +92,7 @@ def test_every_fuser_is_recognised_and_sized(kind, pictures, tmp_path):
     assert torch.equal(loaded.describe(images), model.describe(images))
     assert loaded.settings == model.settings
     assert loaded.unused_weights == {}
-    assert loaded.absent_weights == ("pooling.p",)
+    assert loaded.absent_weights == ()
     assert loaded.weights_source == "e.pth (Zy-Zhang/SpCa)"
 
 
@@ -101,7 +101,7 @@ def test_a_file_without_its_classifier(model, state, pictures, tmp_path):
     file = save(tmp_path, state)
     assert rb.create_model("spca", weights=file).settings["num_classes"] is None
     loaded = rb.create_model("spca", weights=file, num_classes=5)
-    assert loaded.absent_weights == ("pooling.p", "loss.weight")
+    assert loaded.absent_weights == ("loss.weight",)
     assert torch.equal(loaded.describe(pictures(1, 64, 64)), model.describe(pictures(1, 64, 64)))
 
 
