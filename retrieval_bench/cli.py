@@ -139,7 +139,9 @@ def parser() -> argparse.ArgumentParser:
         made = add(name, f"weights:{name}_weights", text, weights)
         made.epilog = WEIGHTS_EPILOG
         made.add_argument("file", type=Path, metavar="FILE", help="a torch file (.pth, .pyth, .ckpt) or .safetensors")
-        if name == "convert":
+        if name == "inspect":
+            made.add_argument("--tensors", action="store_true", help="list every tensor with its shape and its place")
+        else:
             made.add_argument("output", type=Path, metavar="OUT", help="a new file that ends in .safetensors")
         made.add_argument("--method", metavar="NAME", help="read it as this method, where several recognise it")
 

@@ -45,6 +45,9 @@ def inspect_weights(arguments: argparse.Namespace) -> None:
         _say(console, f"recognised as {claim.method} ({claim.format})", claim_facts(file, claim))
     if not found:
         _say(console, "in no known format", unknown_facts(file))
+    if not arguments.tensors:
+        console.print("--tensors lists every tensor with its shape", highlight=False, style="dim")
+        return
     ours = destinations(file, found[0]) if len(found) == 1 else {}
     _say(
         console,

@@ -97,7 +97,7 @@ def refused(capsys, *words: object) -> str:
 
 
 def test_inspect_tells_what_a_published_file_is(capsys, published):
-    text = shown(capsys, "weights", "inspect", published)
+    text = shown(capsys, "weights", "inspect", "--tensors", published)
     state = torch.load(published, weights_only=True)["model_state"]
     bare = {key.removeprefix("module."): value for key, value in state.items()}
     for said in (
@@ -123,7 +123,7 @@ def test_inspect_tells_what_a_published_file_is(capsys, published):
 
 
 def test_every_tensor_stands_in_the_list(capsys, published):
-    text = shown(capsys, "weights", "inspect", published)
+    text = shown(capsys, "weights", "inspect", "--tensors", published)
     state = torch.load(published, weights_only=True)["model_state"]
     assert [key for key in state if f"\n  {key.removeprefix('module.')} (" not in text] == []
 
@@ -173,7 +173,7 @@ def test_the_origin_travels_with_a_converted_file(capsys, published, tmp_path):
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     assert (stored["source"], stored["sha256"], stored["format"]) == ("postcard.pyth", digest, "authors' own")
     assert (stored["trained_on"], stored["unused"]) == ("postcards", {"queue.keys": "of the training"})
-    text = shown(capsys, "weights", "inspect", target)
+    text = shown(capsys, "weights", "inspect", "--tensors", target)
     for said in ("from: postcard.pyth (authors' own)", f"its sha256: {digest}", f"on: {stored['date']} by retrieval_"):
         assert said in text
     assert f"recognised as postcard ({OWN})" in text
@@ -189,14 +189,14 @@ def test_converting_twice_gives_the_same_tensors(capsys, published, tmp_path):
     model = rb.create_model("postcard", weights=third)
     assert model.weights_source == f"third.safetensors ({OWN}), converted from postcard.pyth (authors' own)"
     assert model.absent_weights == ("loss.weight",)
-    text = shown(capsys, "weights", "inspect", third)
+    text = shown(capsys, "weights", "inspect", "--tensors", third)
     assert text.index("from: first.safetensors") < text.index("from: postcard.pyth")
 
 
 def test_the_digest_of_an_own_checkpoint_is_that_of_records(capsys, tmp_path):
     model = rb.create_model("gem", **SMALL)
     save_file(model.state_dict(), tmp_path / "own.safetensors", {OWN: model.own_entry()})
-    text = shown(capsys, "weights", "inspect", tmp_path / "own.safetensors")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "own.safetensors")
     assert f"digest in records: {model_digest(model)}" in text
     assert f"recognised as gem ({OWN})" in text
     assert "pooling=gem(p=3.0, learnable=False)" in text
@@ -219,10 +219,10 @@ def test_several_methods_that_recognise_a_file_are_named(capsys, published, lett
     line = refused(capsys, "weights", "convert", published, target)
     assert "loads as letter and as postcard; say which: --method letter" in line
     assert not target.exists()
-    text = shown(capsys, "weights", "inspect", published)
+    text = shown(capsys, "weights", "inspect", "--tensors", published)
     assert "recognised as letter (authors' own)" in text
     assert "recognised as postcard (authors' own)" in text
-    assert "recognised as letter" not in shown(capsys, "weights", "inspect", published, "--method", "postcard")
+    assert "recognised as letter" not in shown(capsys, "weights", "inspect", "--tensors", published, "--method", "postcard")
     shown(capsys, "weights", "convert", "--method", "letter", published, target)
     assert rb.create_model("letter", weights=target).method == "letter"
 
@@ -231,7 +231,7 @@ def test_an_own_checkpoint_is_converted_for_the_method_that_wrote_it(capsys, pos
     monkeypatch.setattr(Letter, "loads_from", ("postcard",))
     model = rb.create_model("postcard", **SMALL)
     torch.save({"state_dict": model.state_dict(), OWN: model.own_entry()}, tmp_path / "own.ckpt")
-    text = shown(capsys, "weights", "inspect", tmp_path / "own.ckpt")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "own.ckpt")
     assert f"recognised as letter ({OWN})" in text
     assert f"recognised as postcard ({OWN})" in text
     shown(capsys, "weights", "convert", tmp_path / "own.ckpt", tmp_path / "out.safetensors")
@@ -280,7 +280,7 @@ def test_an_unknown_file_says_what_its_names_begin_with(capsys, tmp_path):
     torch.save(
         {"enc.a.weight": torch.ones(2), "enc.a.bias": torch.ones(1), "head.w": torch.ones(1)}, tmp_path / "w.pth"
     )
-    text = shown(capsys, "weights", "inspect", tmp_path / "w.pth")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "w.pth")
     assert "in no known format" in text
     assert "names begin: enc.a (2), head (1)" in text
     assert "gem: cirtorch" in text
@@ -293,14 +293,14 @@ def test_imagenet_weights_are_told_to_be_a_backbone(capsys, tmp_path):
     import timm
 
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "w.pth")
-    text = shown(capsys, "weights", "inspect", tmp_path / "w.pth")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "w.pth")
     assert "the names are those of an ImageNet resnet18: give it as backbone.weights=FILE" in text
 
 
 def test_a_method_that_is_not_here_is_named(capsys, tmp_path):
     entry = json.dumps({"method": "mine", "settings": {}, "trained_on": "x"})
     torch.save({"state_dict": {"a": torch.ones(1)}, OWN: entry}, tmp_path / "w.ckpt")
-    text = shown(capsys, "weights", "inspect", tmp_path / "w.ckpt")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "w.ckpt")
     assert "it holds method 'mine', which is not here: give its file as --plugin FILE" in text
 
 
@@ -309,7 +309,7 @@ def test_a_file_that_its_method_cannot_load_says_why(capsys, published, tmp_path
     del content["model_state"]["module.net.projection.bias"]
     content["model_state"]["module.net.pooling.p"] = torch.full((1,), float("nan"))
     torch.save(content, tmp_path / "w.pth")
-    text = shown(capsys, "weights", "inspect", tmp_path / "w.pth")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "w.pth")
     assert "DOES NOT LOAD: " in text
     assert "1 missing: projection.bias" in text
     assert "NOT FINITE: net.pooling.p" in text
@@ -321,17 +321,21 @@ def test_a_file_that_lacks_what_its_format_needs_is_still_inspected(capsys, publ
         raise KeyError("meta")
 
     monkeypatch.setattr(Postcard, "formats", (CheckpointFormat("authors' own", AUTHORS.recognises, fail),))
-    text = shown(capsys, "weights", "inspect", published)
+    text = shown(capsys, "weights", "inspect", "--tensors", published)
     assert "DOES NOT LOAD: " in text
     assert "KeyError: 'meta'" in text
 
 
 def test_brackets_in_names_are_printed_as_they_are(capsys, tmp_path):
     torch.save({"a[red].w": torch.ones(1), "b[/]": torch.ones(1)}, tmp_path / "w.pth")
-    text = shown(capsys, "weights", "inspect", tmp_path / "w.pth")
+    text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "w.pth")
     assert "\n  a[red].w (1,)\n  b[/] (1,)" in text
 
 
 @pytest.mark.parametrize("words", [["weights", "--help"], ["weights", "convert", "--help"]])
 def test_help_shows_an_example(capsys, words):
     assert "retrieval-bench weights convert model_epoch_0100.pyth delg_r50.safetensors" in shown(capsys, *words)
+
+
+def test_the_list_of_tensors_is_asked_for(capsys, published):
+    assert "(16, " not in shown(capsys, "weights", "inspect", published)
