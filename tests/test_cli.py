@@ -183,7 +183,7 @@ def test_weights_are_inspected_and_converted(capsys, tmp_path):
     model = rb.create_model("gem", backbone="resnet10t", dim=16)
     source = tmp_path / "own.ckpt"
     torch.save({"state_dict": model.state_dict(), "retrieval_bench": model.own_entry()}, source)
-    assert call(["weights", "inspect", str(source)]) == 0
+    assert call(["weights", "inspect", "--tensors", str(source)]) == 0
     assert "projection.weight (16, 512)" in capsys.readouterr().out
     target = tmp_path / "own.safetensors"
     assert call(["weights", "convert", str(source), str(target), "--method", "gem"]) == 0
