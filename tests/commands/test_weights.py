@@ -222,7 +222,7 @@ def test_several_methods_that_recognise_a_file_are_named(capsys, published, lett
     text = shown(capsys, "weights", "inspect", "--tensors", published)
     assert "recognised as letter (authors' own)" in text
     assert "recognised as postcard (authors' own)" in text
-    assert "recognised as letter" not in shown(capsys, "weights", "inspect", "--tensors", published, "--method", "postcard")
+    assert "recognised as letter" not in shown(capsys, "weights", "inspect", published, "--method", "postcard")
     shown(capsys, "weights", "convert", "--method", "letter", published, target)
     assert rb.create_model("letter", weights=target).method == "letter"
 
