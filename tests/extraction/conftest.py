@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from retrieval_bench.methods.base import RetrievalModule, unit
+from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.values.dataset import ImageList
 from retrieval_bench.values.local_features import LocalFeatures
@@ -34,8 +34,8 @@ class OneLayer(RetrievalModule):
     def descriptor_dim(self) -> int:
         return 16
 
-    def global_descriptors(self, images: Tensor) -> Tensor:
-        return unit(self.layer(images).relu().mean(dim=(2, 3)))
+    def embed(self, images: Tensor) -> Tensor:
+        return self.layer(images).relu().mean(dim=(2, 3))
 
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError

@@ -7,6 +7,7 @@ none; ``spca`` is the ArcFace-trained form of GLDv2 comparisons (SpCa's ``GeM`` 
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from retrieval_bench.methods.base import RetrievalModule
@@ -113,5 +114,5 @@ class Gem(RetrievalModule):
 
     def merge_exponent(self) -> float:
         """The pooling's p, where it has one for all channels."""
-        p = getattr(self.pooling, "p", None)
-        return float(p.detach()) if p is not None and p.numel() == 1 else 1.0
+        p = torch.as_tensor(getattr(self.pooling, "p", 1.0))
+        return p.item() if p.numel() == 1 else 1.0

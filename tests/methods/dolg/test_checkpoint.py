@@ -39,7 +39,7 @@ def test_the_block_is_there_if_its_keys_are():
 def test_without_its_exponent_it_is_the_constant_three():
     found = translate(published(**{"pool_g.p": None}), {})
     assert found.settings["pooling"] == {"name": "gem", "p": 3.0, "learnable": False}
-    assert found.optional == ("pooling.",)
+    assert found.implied == ("pooling.",)
 
 
 def test_without_its_classifier_it_starts_anew():

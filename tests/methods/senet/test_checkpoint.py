@@ -31,7 +31,7 @@ def test_what_the_tensors_fix(layers, unfold, kernel):
         "dim": 6,
     }
     assert found.unused == {}
-    assert found.optional == ("pooling.", "loss.")
+    assert (found.optional, found.implied) == (("loss.",), ("pooling.",))
 
 
 def test_tensors_under_our_names_without_the_depth():
