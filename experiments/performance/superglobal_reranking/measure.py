@@ -1,7 +1,8 @@
 """Measure SuperGlobal's re-ranker against its plain formulas: time, memory, agreement. See README.md.
 
-Runs of all implementations alternate in one process, so that what else the machine does meets them alike. Memory is
-the growth of the peak of a process of its own for each.
+Runs of all implementations alternate, so that what else the machine does meets them alike: once in processes of their
+own, as an evaluation re-ranks, where memory is new to the process (its growth is measured too), then again and again in
+one process.
 """
 
 import argparse
@@ -58,13 +59,13 @@ def data(given: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
     return query, database, rows
 
 
-def growth(name: str, given: argparse.Namespace) -> float:
-    """Megabytes by which the peak of a fresh process grows while it re-ranks."""
+def alone(name: str, given: argparse.Namespace) -> tuple[float, float]:
+    """Seconds that a fresh process re-ranks, and megabytes by which its peak grows meanwhile."""
     numbers = ("queries", "database", "dim", "candidates", "seed", "threads")
     options = [f"--{key}={getattr(given, key)}" for key in numbers]
-    command = [sys.executable, __file__, *options, "--memory-of", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    command = [sys.executable, __file__, *options, "--alone", name]
+    seconds, megabytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(seconds), float(megabytes)
 
 
 def peak() -> float:
@@ -80,6 +81,7 @@ def forget_peak() -> None:
 
 def measure(given: argparse.Namespace) -> pd.DataFrame:
     """One row for each implementation."""
+    fresh = [{name: alone(name, given) for name in IMPLEMENTATIONS} for _ in range(given.processes)]
     inputs = data(given)
     reference = plain_scores(*inputs)
     wall: dict[str, list[float]] = {name: [] for name in IMPLEMENTATIONS}
@@ -92,20 +94,23 @@ def measure(given: argparse.Namespace) -> pd.DataFrame:
             processor[name].append(time.process_time() - used)
     rows = []
     for name, run in IMPLEMENTATIONS.items():
-        scores = run(*inputs)
+        seconds, megabytes = zip(*(once[name] for once in fresh), strict=True)
         rows.append(
             {
                 "implementation": name,
                 "threads": given.threads,
+                "seconds": round(statistics.median(seconds), 3),
+                "memory_mb": round(statistics.median(megabytes)),
                 # The first run of each warms up.
-                "seconds": round(statistics.median(wall[name][1:]), 3),
-                "processor_seconds": round(statistics.median(processor[name][1:]), 3),
-                "memory_mb": round(growth(name, given)),
-                "largest_difference": f"{(scores - reference).abs().max().item():.1e}",
+                "seconds_again": round(statistics.median(wall[name][1:]), 3),
+                "processor_seconds_again": round(statistics.median(processor[name][1:]), 3),
+                "largest_difference": f"{(run(*inputs) - reference).abs().max().item():.1e}",
             }
         )
     frame = pd.DataFrame(rows)
-    frame.insert(3, "times_faster", (frame["seconds"].iloc[0] / frame["seconds"]).round(1))
+    for seconds, times in (("seconds", "times_faster"), ("seconds_again", "times_faster_again")):
+        ratio = (frame[seconds].iloc[0] / frame[seconds]).round(1)
+        frame.insert(frame.columns.get_loc(seconds) + 1, times, ratio)
     return frame
 
 
@@ -116,19 +121,20 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--candidates", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "results.csv", help="rows of other thread counts stay")
-    parser.add_argument("--memory-of", choices=IMPLEMENTATIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", choices=IMPLEMENTATIONS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    if given.memory_of:
+    if given.alone:
         query, database, rows = data(given)
-        IMPLEMENTATIONS[given.memory_of](query[:1], database, rows[:1])
+        IMPLEMENTATIONS[given.alone](query[:1], database, rows[:1])
         forget_peak()
-        before = peak()
-        IMPLEMENTATIONS[given.memory_of](query, database, rows)
-        print(peak() - before)
+        before, started = peak(), time.perf_counter()
+        IMPLEMENTATIONS[given.alone](query, database, rows)
+        print(time.perf_counter() - started, peak() - before)
         return
     frame = measure(given)
     if given.out.is_file():
