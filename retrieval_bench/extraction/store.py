@@ -12,7 +12,6 @@ A store is a folder:
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +27,7 @@ from retrieval_bench.extraction.report import ExtractionReport
 from retrieval_bench.extraction.tensor_file import open_tensors
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.settings.whole_file import write_text
 
 FORMAT = 1
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -207,9 +207,7 @@ def file_digest(path: Path) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

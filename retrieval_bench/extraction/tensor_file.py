@@ -1,6 +1,5 @@
 """Tensors in one safetensors file, written whole or not at all, read without loading what is not asked for."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from retrieval_bench.settings.whole_file import whole_file
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write contiguous CPU tensors to `path`; an older file there is replaced.
@@ -16,12 +17,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     The bytes depend on the tensors alone where `metadata` has at most one entry (its order is not fixed by the format).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         save_file(dict(tensors), partial, dict(metadata) if metadata else None)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def open_tensors(path: Path) -> Any:

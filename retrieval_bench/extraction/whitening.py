@@ -5,7 +5,6 @@ ICCV 2007, as used by Radenović, Tolias and Chum, TPAMI 2018, sec. 3.4 and cirt
 Jégou and Chum, "Negative Evidences and Co-occurrences in Image Retrieval", ECCV 2012.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.whole_file import whole_file
 
 CHUNK = 8192
 FORMAT = "retrieval_bench whitening"
@@ -67,14 +67,10 @@ class Whitening:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
         tensors = {"mean": self.mean.contiguous(), "projection": self.projection.contiguous()}
-        try:
-            metadata = {"format": FORMAT, "learnt_on": self.learnt_on, "count": str(self.count)}
+        metadata = {"format": FORMAT, "learnt_on": self.learnt_on, "count": str(self.count)}
+        with whole_file(path) as partial:
             save_file(tensors, partial, metadata=metadata)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> "Whitening":

@@ -8,6 +8,7 @@ from pathlib import Path
 import retrieval_bench
 from retrieval_bench.settings.loading import dump
 from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.settings.whole_file import write_text
 
 RECORD = "record.json"
 
@@ -31,11 +32,8 @@ def open_run(settings: RunSettings, resolved: RunSettings) -> Path:
     unfinished = [folder for folder in sorted(parent.glob(f"*-{digest}")) if not (folder / RECORD).is_file()]
     folder = unfinished[-1] if unfinished else parent / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "config.yaml").is_file():
-        return folder
-    partial = folder / "config.partial"
-    partial.write_text(dump(resolved), encoding="utf-8")
-    partial.replace(folder / "config.yaml")
+    if not (folder / "config.yaml").is_file():
+        write_text(folder / "config.yaml", dump(resolved))
     return folder
 
 

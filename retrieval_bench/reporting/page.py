@@ -22,6 +22,7 @@ from retrieval_bench.reporting.tables import (
     published_table,
 )
 from retrieval_bench.settings.record import LEVELS, RunRecord
+from retrieval_bench.settings.whole_file import write_text
 
 
 def write_report(run_folder: Path, max_queries: int = 30) -> Path:
@@ -38,14 +39,7 @@ def write_report(run_folder: Path, max_queries: int = 30) -> Path:
     """
     folder = Path(run_folder)
     html = render_report(read_run_folder(folder), max_queries)
-    path = folder / "report.html"
-    partial = folder / "report.html.partial"
-    try:
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return write_text(folder / "report.html", html)
 
 
 def render_report(run: RunFolder, max_queries: int = 30) -> str:

@@ -17,6 +17,7 @@ from retrieval_bench.recording.provenance import provenance
 from retrieval_bench.running.rankings import write_rankings
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.record import RunRecord
+from retrieval_bench.settings.whole_file import whole_file, write_text
 from retrieval_bench.training.fit import Trained
 from retrieval_bench.values.dataset import RetrievalDataset
 from retrieval_bench.values.ranking import LevelRankings
@@ -91,16 +92,13 @@ def write_run(
 ) -> None:
     """Write the per-query table, the rankings and the gallery, then the record, which makes the run a finished one."""
     table = per_query_table(dataset.queries.names, dataset.query_groups, results)
-    partial = folder / "per_query.partial"
-    table.to_parquet(partial, index=False)
-    partial.replace(folder / "per_query.parquet")
+    with whole_file(folder / "per_query.parquet") as partial:
+        table.to_parquet(partial, index=False)
 
     write_rankings(folder, stages)
     last, first = stages[list(stages)[-1]].medium, stages["global"].medium
     drawn = gallery(dataset, last, first if len(stages) > 1 else None, verify)
-    partial = folder / "gallery.partial"
-    partial.write_text(drawn.model_dump_json(), encoding="utf-8")
-    partial.replace(folder / "gallery.json")
+    write_text(folder / "gallery.json", drawn.model_dump_json())
     record.write(folder)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from retrieval_bench.settings.whole_file import whole_file
 from retrieval_bench.values.ranking import LevelRankings, Ranking
 
 FILE = "ranking.npz"
@@ -27,9 +28,8 @@ def write_rankings(folder: Path, stages: Mapping[str, LevelRankings]) -> None:
             ending = "" if level == "medium" else f"_{level}"
             arrays[f"{prefix}indices{ending}"] = ranking.indices.cpu().numpy()
             arrays[f"{prefix}scores{ending}"] = ranking.scores.cpu().numpy()
-    partial = folder / "ranking.partial.npz"
-    np.savez_compressed(partial, **arrays)
-    partial.replace(folder / FILE)
+    with whole_file(folder / FILE) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_rankings(folder: Path) -> dict[str, LevelRankings]:

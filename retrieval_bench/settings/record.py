@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval_bench.settings.card import ProtocolCard
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.whole_file import write_text
 
 SCHEMA = 1
 LEVELS = ("easy", "medium", "hard")
@@ -88,11 +89,7 @@ class RunRecord(BaseModel):
 
     def write(self, folder: Path) -> Path:
         """Write `record.json` into `folder`, whole or not at all."""
-        path = folder / "record.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-        return path
+        return write_text(folder / "record.json", self.model_dump_json(indent=1) + "\n")
 
 
 class Candidate(BaseModel):

@@ -30,7 +30,7 @@ class Trained:
 
     Attributes:
         history: per epoch: losses, learning rate, validation figures.
-        seconds: wall-clock time of this process, validation included.
+        seconds: wall-clock time of all its epochs, validation included, also of those before it was resumed.
         images: training images that passed through the network.
         checkpoint: the file with the final weights.
     """
@@ -63,14 +63,14 @@ def fit(
     """
     recipe = model.recipe
     history = History(folder / "history.json")
+    progress = TrainingProgress(folder / "costs.json")
     final = folder / "checkpoints" / "final.ckpt"
     if final.is_file():
         state, _ = read_state(final)
         model.load_state_dict(state)
         trained_here(model)
         model.eval()
-        return Trained(history.rows, 0.0, 0, final)
-    progress = TrainingProgress()
+        return Trained(history.rows, progress.seconds, progress.images, final)
     checkpoints = ModelCheckpoint(
         folder / "checkpoints",
         filename="last",

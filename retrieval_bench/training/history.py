@@ -6,6 +6,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from retrieval_bench.settings.whole_file import write_text
+
 
 class History(Callback):
     """Collects losses, learning rate and validation figures per epoch.
@@ -37,6 +39,4 @@ class History(Callback):
         self.rows = [row for row in self.rows if row["epoch"] < epoch]
         self.rows.append({"epoch": float(epoch), "lr": rate, **figures})
         if trainer.is_global_zero:
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(json.dumps(self.rows, indent=1) + "\n")
-            partial.replace(self.path)
+            write_text(self.path, json.dumps(self.rows, indent=1) + "\n")

@@ -1,6 +1,8 @@
 """A training bar that says what a waiting person wants to know."""
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,18 +10,25 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from retrieval_bench.settings.whole_file import write_text
+
 
 class TrainingProgress(Callback):
-    """One bar over all steps, with loss, validation mAP and images per second; it also measures both.
+    """One bar over all steps, with loss, validation mAP and images per second; it also measures the training.
+
+    Args:
+        path: where the measures are kept, so that a resumed training counts what came before.
 
     Attributes:
-        seconds: of training in this process, validation included.
+        seconds: of the epochs so far, validation included; a piece of an epoch that was lost does not count.
         images: that passed through the network.
     """
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.images = 0
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.seconds = float(known.get("seconds", 0))
+        self.images = int(known.get("images", 0))
         self._started = 0.0
         self._task: TaskID | None = None
         self._bar = Progress(
@@ -34,7 +43,7 @@ class TrainingProgress(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self.seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar."""
@@ -64,12 +73,16 @@ class TrainingProgress(Callback):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where there is no terminal to draw on, tell each epoch in a line."""
-        if trainer.is_global_zero and not self._bar.console.is_terminal:
+        """Keep the measures; where there is no terminal to draw on, tell each epoch in a line."""
+        self.seconds = time.perf_counter() - self._started
+        if not trainer.is_global_zero:
+            return
+        write_text(self.path, json.dumps({"seconds": self.seconds, "images": self.images}) + "\n")
+        if not self._bar.console.is_terminal:
             loss, value = (trainer.callback_metrics.get(name) for name in ("train/loss", "validation/map"))
             known = [f"loss {float(loss):.3f}"] if loss is not None else []
             known += [f"validation mAP {100 * float(value):.1f}"] if value is not None else []
-            speed = self.images / (time.perf_counter() - self._started)
+            speed = self.images / self.seconds
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self._bar.console.print(", ".join([epoch, *known, f"{speed:.0f} images/s"]), highlight=False)
 
@@ -80,8 +93,7 @@ class TrainingProgress(Callback):
             self._bar.update(self._task, map=f"{100 * float(value):.1f}")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock and close the bar."""
-        self.seconds = time.perf_counter() - self._started
+        """Close the bar."""
         self._bar.stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

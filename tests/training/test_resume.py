@@ -52,6 +52,8 @@ def test_to_the_last_bit(method, given, killed_at, build, recipe, train, tmp_pat
     with pytest.raises(PowerCutError):
         train(killed, tmp_path / "killed", share=0.3)
     assert not (tmp_path / "killed" / "checkpoints" / "final.ckpt").exists()
+    before = json.loads((tmp_path / "killed" / "costs.json").read_text())
+    assert 0 < before["images"] < expected.images
 
     resumed = build(method, chosen, seed=99, **given)
     trained = train(resumed, tmp_path / "killed", share=0.3)
@@ -59,7 +61,8 @@ def test_to_the_last_bit(method, given, killed_at, build, recipe, train, tmp_pat
         name for name, value in whole.state_dict().items() if not torch.equal(value, resumed.state_dict()[name])
     ]
     assert different == []
-    assert trained.images < expected.images
+    assert trained.images == expected.images
+    assert trained.seconds > before["seconds"] > 0
     assert [row["epoch"] for row in trained.history] == [1, 2, 3, 4]
     for row, other in zip(trained.history, expected.history, strict=True):
         assert row == pytest.approx(other)
@@ -78,13 +81,14 @@ def test_a_kill_in_the_first_epoch_starts_anew(build, recipe, train, tmp_path, m
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
-def test_a_finished_training_is_not_done_again(build, recipe, train, tmp_path):
+def test_a_finished_training_is_not_done_again(build, recipe, train, tmp_path, monkeypatch):
     chosen = recipe(epochs=2)
     first = build("gem", chosen)
     expected = train(first, tmp_path)
     second = build("gem", chosen, seed=99)
+    fall_over(second, monkeypatch, 0)
     again = train(second, tmp_path)
-    assert again.images == 0
+    assert (again.images, again.seconds) == (expected.images, pytest.approx(expected.seconds))
     assert again.history == expected.history
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
