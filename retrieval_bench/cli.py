@@ -22,6 +22,8 @@ Files are read without running code. A converted file loads as weights=delg_r50.
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
+KINDS = ("pooling", "loss", "method", "reranker", "dataset", "backbone")
+
 Command = Callable[[argparse.Namespace], None]
 
 
@@ -126,6 +128,23 @@ def parser() -> argparse.ArgumentParser:
     made = add("list", "parts:list_parts", "the parts there are")
     made.add_argument("kind", choices=("methods", "poolings", "losses", "backbones", "rerankers", "datasets"))
     made.add_argument("--filter", metavar="PATTERN", help="such as 'conv*'")
+    made.add_argument("--card", metavar="NAME", help="one part in full: what it is, its source, every option")
+
+    made = add("new", "new:new_part", "write a working part and its test, to be changed into your own")
+    made.add_argument("kind", choices=KINDS)
+    made.add_argument("name", metavar="NAME", help="lower case, such as my_gem")
+    made.add_argument("--into", type=Path, metavar="FOLDER", help="where the files go; default: the current folder")
+
+    made = add("check", "check:check_part", "the checks that every built-in part passes, on one part")
+    made.add_argument("kind", choices=KINDS)
+    made.add_argument("name", metavar="NAME")
+    made.add_argument("settings", nargs="*", metavar="option=value", help="options of the part")
+
+    made = add("study", "study:study", "a grid of runs from a YAML file; finished runs are not repeated")
+    made.add_argument("file", type=Path, metavar="FILE", help="see `configs/studies`")
+    made.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or devices")
+    made.add_argument("--engine", choices=("local", "ray", "slurm"), default="local", help="what runs them")
+    made.add_argument("settings", nargs="*", metavar="key=value", help="settings that override every run's")
 
     weights_text = "weight files: ours, and those in the formats in which methods are published"
     weights = commands.add_parser(

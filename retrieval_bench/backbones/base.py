@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from retrieval_bench.settings.registry import Registry
+from retrieval_bench.values.features import Features
 
 BACKBONES = Registry("backbone", "retrieval_bench.backbones")
 """Backbones of our own and of plug-ins; timm's are reached through `create_backbone` without being entered here."""
@@ -20,14 +21,20 @@ class Backbone(nn.Module, ABC):
     Attributes:
         channels: C of each requested stage.
         strides: pixels of the image per position of each requested stage.
+        token_channels: C of the tokens that `features` gives; None where it gives none.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    token_channels: int | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
         """``(B, 3, H, W)`` normalised images -> one ``(B, C_s, H_s, W_s)`` per requested stage, in that order."""
+
+    def features(self, images: Tensor) -> Features:
+        """As `forward`, with the tokens where `token_channels` says that there are some."""
+        return Features(tuple(self(images)))
 
 
 def register_backbone(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -26,6 +26,7 @@ def create_backbone(
     pretrained: bool = False,
     weights: str | Path | None = None,
     relup: float | None = None,
+    tokens: bool = False,
     **options: Any,
 ) -> Backbone:
     """Build a backbone.
@@ -36,6 +37,7 @@ def create_backbone(
         pretrained: fetch timm's ImageNet weights from the hub.
         weights: a file of ImageNet weights in timm's or torchvision's keys.
         relup: floor of the rectifiers outside training, for networks that were trained without one; see `apply_relup`.
+        tokens: whether `Backbone.features` gives class and register tokens.
         options: of that backbone.
 
     Raises:
@@ -47,6 +49,10 @@ def create_backbone(
     if pretrained and weights is not None:
         raise InputError("backbone.pretrained and backbone.weights exclude each other; leave one out")
     backbone = _built(name, stages, pretrained, weights, options)
+    if tokens and backbone.token_channels is None:
+        raise InputError(
+            f"backbone {name!r} has no class or register tokens; choose one that has, such as vit_tiny_patch16_224"
+        )
     if relup is not None:
         apply_relup(backbone, relup)
     return backbone

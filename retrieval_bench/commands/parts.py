@@ -38,7 +38,7 @@ def list_parts(arguments: argparse.Namespace) -> None:
         console.print("\n".join(names), highlight=False)
         return
     table = Table("name", "what it is", "options")
-    given = {"in_channels", "dim", "num_classes", "root", "self"}
+    given = {"in_channels", "earlier_channels", "token_channels", "dim", "num_classes", "root", "self"}
     for name in names:
         part = registries[arguments.kind].get(name)
         options = [key for key in registries[arguments.kind].options(name) if key not in given]

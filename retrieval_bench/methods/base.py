@@ -9,24 +9,27 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from retrieval_bench.backbones.base import Backbone
 from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
 from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat
 from retrieval_bench.methods.merging import merge_scales, unit
 from retrieval_bench.methods.optimisation import configure
 from retrieval_bench.methods.pyramid import image_pyramid
+from retrieval_bench.pooling.base import Pooling
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.recipe import Recipe
+from retrieval_bench.values.features import Features
 from retrieval_bench.values.local_features import LocalFeatures
 
 
 class RetrievalModule(pl.LightningModule, ABC):
     """Base of every method.
 
-    A method builds its network in ``__init__`` and says how it describes normalised images of one scale: `embed`. What
-    most have, they have under the same names: ``backbone``, ``pooling``, ``projection`` and ``loss``. Everything else,
-    from colour order to checkpoints, is the same for all; `training_losses` is there to be overridden.
+    A method builds its network in ``__init__`` and says what it makes of the backbone's features: `head`. What most
+    have, they have under the same names: ``backbone``, ``pooling``, ``projection`` and ``loss``. Everything else, from
+    colour order to checkpoints, is the same for all; `feature_losses` is there to be overridden.
 
     Args:
         method: its name.
@@ -78,16 +81,36 @@ class RetrievalModule(pl.LightningModule, ABC):
         """D of the descriptor: what ``projection`` gives, where a method says nothing else."""
         return int(cast(nn.Linear, self.projection).out_features)
 
+    def features(self, images: Tensor) -> Features:
+        """``(B, 3, H, W)`` normalised images of one scale -> what the backbone gives for them."""
+        return cast(Backbone, self.backbone).features(images)
+
     @abstractmethod
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)`` descriptors, not normalised."""
+
+    def pooled(self, feature_map: Tensor, features: Features) -> Tensor:
+        """``(B, C, H, W)`` -> ``(B, C')``: the pooling, which may look at more of the features than that map."""
+        pooling = cast(Pooling, self.pooling)
+        return pooling(feature_map, *pooling.needed(features))
+
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised images of one scale -> ``(B, D)`` descriptors, not normalised."""
+        return self.head(self.features(images))
 
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``(B, 3, H, W)`` normalised images and ``(B,)`` labels -> scalar losses; ``loss`` is what is minimised.
+    def feature_losses(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
+        """What the backbone gives for B images and ``(B,)`` labels -> scalar losses; ``loss`` is what is minimised.
 
         Where a method says nothing else it has one, the loss part on the descriptor before normalisation.
         """
-        return {"loss": cast(nn.Module, self.loss)(self.embed(images), labels)}
+        return {"loss": cast(nn.Module, self.loss)(self.head(features), labels)}
+
+    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """``(B, 3, H, W)`` normalised images and ``(B,)`` labels -> as `feature_losses`.
+
+        To be overridden where a loss needs the images themselves; such a method cannot train on stored features.
+        """
+        return self.feature_losses(self.features(images), labels)
 
     def merge_exponent(self) -> float:
         """p of power means over scales, where the protocol names none."""

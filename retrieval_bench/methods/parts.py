@@ -1,6 +1,6 @@
 """Building a method's parts from a name and options."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -20,16 +20,33 @@ def resolve(part: Part | None, default: Part) -> dict[str, Any]:
     return given
 
 
-def build_backbone(part: Part, out_stages: Sequence[int]) -> Backbone:
-    """The backbone of a part with the stages that the method reads."""
+def build_backbone(part: Part, stages: int, pooling: Part) -> Backbone:
+    """The backbone of a part.
+
+    Args:
+        part: of the backbone.
+        stages: how many of the last stages the method reads.
+        pooling: the part that stands on it; what it needs of the backbone is given too.
+
+    Raises:
+        InputError: unknown parts or options, or a backbone without what is read.
+    """
     options = {key: value for key, value in part.items() if key != "name"}
-    return create_backbone(part["name"], out_stages=tuple(out_stages), **options)
+    needs = getattr(POOLINGS.get(pooling["name"]), "needs", ())
+    count = max(stages, 2) if "earlier stage" in needs else stages
+    return create_backbone(part["name"], out_stages=tuple(range(-count, 0)), tokens="tokens" in needs, **options)
 
 
-def build_pooling(part: Part, in_channels: int) -> Pooling:
-    """The pooling head of a part for maps of `in_channels`."""
+def build_pooling(part: Part, in_channels: int, backbone: Backbone) -> Pooling:
+    """The pooling head of a part for maps of `in_channels`, on a backbone that `build_backbone` built for it."""
     options = {key: value for key, value in part.items() if key != "name"}
-    return POOLINGS.create(part["name"], options, in_channels=in_channels)
+    return POOLINGS.create(
+        part["name"],
+        options,
+        in_channels=in_channels,
+        earlier_channels=backbone.channels[-2] if len(backbone.channels) > 1 else None,
+        token_channels=backbone.token_channels,
+    )
 
 
 def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | None:

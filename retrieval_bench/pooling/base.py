@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Literal, cast
 
 from torch import Tensor, nn
 
 from retrieval_bench.settings.registry import Registry
+from retrieval_bench.values.features import Features
+
+Need = Literal["earlier stage", "tokens"]
 
 POOLINGS = Registry("pooling", "retrieval_bench.pooling")
 
@@ -14,14 +17,27 @@ POOLINGS = Registry("pooling", "retrieval_bench.pooling")
 class Pooling(nn.Module, ABC):
     """A feature map becomes one vector per image.
 
-    The constructor takes ``in_channels`` (C) first; every other parameter is an option. It sets `out_channels` (C').
+    The constructor takes ``in_channels`` (C) first. Every other parameter is an option, but for ``earlier_channels``
+    and ``token_channels``, which a constructor that names them is given: the widths of what `needs` asks for.
+
+    Attributes:
+        out_channels: C', set by the constructor.
+        needs: what `forward` takes after the map, in this order: ``"earlier stage"``, the map ``(B, C_e, H_e, W_e)``
+            of the stage before the last; ``"tokens"``, ``(B, T, C_t)``, the class token first. Backbones that have
+            none are refused.
     """
 
     out_channels: int
+    needs: ClassVar[tuple[Need, ...]] = ()
 
     @abstractmethod
-    def forward(self, feature_map: Tensor) -> Tensor:
+    def forward(self, feature_map: Tensor, *needed: Any, **options: Any) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C')`` of the same dtype, not normalised; any H and W from 1 up."""
+
+    def needed(self, features: Features) -> tuple[Tensor, ...]:
+        """What `forward` takes after the map."""
+        found = {"earlier stage": lambda: features.maps[-2], "tokens": lambda: cast(Tensor, features.tokens)}
+        return tuple(found[need]() for need in self.needs)
 
 
 def register_pooling(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.values.dataset import ImageList
+from retrieval_bench.values.features import Features
 from retrieval_bench.values.local_features import LocalFeatures
 
 
@@ -34,8 +35,11 @@ class OneLayer(RetrievalModule):
     def descriptor_dim(self) -> int:
         return 16
 
-    def embed(self, images: Tensor) -> Tensor:
-        return self.layer(images).relu().mean(dim=(2, 3))
+    def features(self, images: Tensor) -> Features:
+        return Features((self.layer(images).relu(),))
+
+    def head(self, features: Features) -> Tensor:
+        return features.maps[-1].mean(dim=(2, 3))
 
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError

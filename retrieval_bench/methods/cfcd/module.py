@@ -20,6 +20,7 @@ from retrieval_bench.methods.parts import build_backbone, build_loss, build_pool
 from retrieval_bench.methods.protocols import pycls_protocol
 from retrieval_bench.methods.registry import register_method
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.values.features import Features
 
 
 @register_method("cfcd")
@@ -76,8 +77,8 @@ class Cfcd(RetrievalModule):
             },
             protocol=pycls_protocol((0.3535, 0.5, 0.7071, 1.0, 1.4142)),
         )
-        self.backbone = build_backbone(parts["backbone"], (-1,))
-        self.pooling = build_pooling(parts["pooling"], self.backbone.channels[-1])
+        self.backbone = build_backbone(parts["backbone"], 1, parts["pooling"])
+        self.pooling = build_pooling(parts["pooling"], self.backbone.channels[-1], self.backbone)
         self.projection = nn.Linear(self.pooling.out_channels, size)
         self.norm = nn.BatchNorm1d(size)
         self.loss = build_loss(parts["loss"], size, num_classes)
@@ -85,15 +86,11 @@ class Cfcd(RetrievalModule):
         self.matching_ratio = matching_ratio
         self.matching_margin = matching_margin
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        return self.head(self.backbone(images)[-1])
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        return self.norm(self.projection(self.pooled(features.maps[-1], features)))
 
-    def head(self, feature_map: Tensor) -> Tensor:
-        """``(B, C, H, W)`` of the last stage -> ``(B, D)``, not normalised."""
-        return self.norm(self.projection(self.pooling(feature_map)))
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def feature_losses(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
         """``global``, and ``matching`` in the second stage; ``loss`` is their weighted sum.
 
         Only training batches are tuples: in evaluation mode both stages have the ``global`` loss alone.
@@ -102,14 +99,14 @@ class Cfcd(RetrievalModule):
             InputError: a training batch of the second stage that holds no whole number of tuples.
         """
         assert self.loss is not None
-        feature_map = self.backbone(images)[-1]
-        losses = {"global": self.loss(self.head(feature_map), labels)}
+        feature_map = features.maps[-1]
+        losses = {"global": self.loss(self.head(features), labels)}
         if self.recipe.stage != 2 or not self.training:
             return {"loss": losses["global"], **losses}
         size = self.recipe.tuple_size
-        if len(images) % size:
+        if len(labels) % size:
             raise InputError(
-                f"cfcd's second stage trains on tuples of {size} images, got a batch of {len(images)}; set "
+                f"cfcd's second stage trains on tuples of {size} images, got a batch of {len(labels)}; set "
                 "train.batch_size to a multiple, and leave no broken image out (extract.on_error=error)"
             )
         losses["matching"] = matched_triplet_loss(feature_map, size, self.matching_ratio, self.matching_margin)

@@ -17,6 +17,7 @@ from retrieval_bench.methods.cvnet.training_options import TrainingOptions
 from retrieval_bench.methods.parts import Part, build_backbone, build_loss, build_pooling, resolve
 from retrieval_bench.methods.protocols import pycls_protocol
 from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.values.features import Features
 
 PROTOCOL = pycls_protocol((0.7071, 1.0, 1.4142), "cv2-area")
 """Of the published weights (sungonce/CVNet ``test/dataset.py``, ``test/test_utils.py``)."""
@@ -66,8 +67,8 @@ class CvnetGlobal(RetrievalModule):
             settings={**parts, "dim": size, "num_classes": num_classes, **asdict(training), **(options or {})},
             protocol=protocol,
         )
-        self.backbone = build_backbone(parts["backbone"], (-2, -1))
-        self.pooling = build_pooling(parts["pooling"], self.backbone.channels[-1])
+        self.backbone = build_backbone(parts["backbone"], 2, parts["pooling"])
+        self.pooling = build_pooling(parts["pooling"], self.backbone.channels[-1], self.backbone)
         self.projection = nn.Linear(self.pooling.out_channels, size)
         self.loss = build_loss(parts["loss"], size, num_classes)
         self.contrast = None if num_classes is None else self._momentum_branch(training)
@@ -89,14 +90,9 @@ class CvnetGlobal(RetrievalModule):
         self._ddp_params_and_buffers_to_ignore = [f"contrast.queue.{name}" for name, _ in branch.queue.named_buffers()]
         return branch
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        return self.embed_with(self, images)
-
-    def embed_with(self, network: Any, images: Tensor) -> Tensor:
-        """As `embed`, with ``backbone``, ``pooling`` and ``projection`` of `network`: this one or its momentum copy."""
-        embedded: Tensor = network.projection(network.pooling(network.backbone(images)[-1]))
-        return embedded
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        return self.projection(self.pooled(features.maps[-1], features))
 
     def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``classification``, ``contrast`` unless its weight is 0, and ``loss``, their weighted sum."""
@@ -106,7 +102,7 @@ class CvnetGlobal(RetrievalModule):
         if self.contrast is not None:
             self.contrast.catch_up(self)
             with torch.no_grad():
-                keys = self.embed_with(self.contrast.network, images)
+                keys = self.contrast.network(images)
             losses["contrast"] = self.contrast(embedded, keys, labels)
         weighted = [self.weights_of_losses[name] * value for name, value in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}

@@ -6,7 +6,7 @@ authors keep their training code to themselves; what the options below call unve
 
 import copy
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from retrieval_bench.losses.gathering import gather_rows
 from retrieval_bench.methods.cvnet.contrast import curricular_contrast, mean_over
 from retrieval_bench.methods.cvnet.key_queue import Candidates, KeyQueue
 from retrieval_bench.methods.merging import unit
+from retrieval_bench.values.features import Features
 
 T_MOMENTUM = 0.01
 """Share of the new batch in the running mean of the cosine to positives, as in CurricularFace."""
@@ -40,6 +41,13 @@ class MomentumNetwork(nn.Module):
     def train(self, mode: bool = True) -> "MomentumNetwork":
         """As in torch, but with running statistics the copies stay in eval mode."""
         return super().train(mode and self.batchnorm == "batch")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised, by copied backbone, pooling and projection."""
+        parts = cast(Any, self)
+        features: Features = parts.backbone.features(images)
+        embedded: Tensor = parts.projection(parts.pooling(features.maps[-1], *parts.pooling.needed(features)))
+        return embedded
 
     @torch.no_grad()
     def copy_from(self, network: nn.Module) -> None:

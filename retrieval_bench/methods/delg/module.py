@@ -18,6 +18,7 @@ from retrieval_bench.methods.parts import build_backbone, build_loss, build_pool
 from retrieval_bench.methods.pyramid import image_pyramid
 from retrieval_bench.methods.registry import register_method
 from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.values.features import Features
 from retrieval_bench.values.local_features import LocalFeatures
 
 
@@ -96,9 +97,9 @@ class Delg(RetrievalModule):
             },
             protocol=preset.protocol,
         )
-        self.backbone = build_backbone(parts["backbone"], (-2, -1))
+        self.backbone = build_backbone(parts["backbone"], 2, parts["pooling"])
         map_channels, out_channels = self.backbone.channels
-        self.pooling = build_pooling(parts["pooling"], out_channels)
+        self.pooling = build_pooling(parts["pooling"], out_channels, self.backbone)
         self.projection = nn.Linear(self.pooling.out_channels, size)
         self.local = (
             NormalisedBranch(map_channels, local_size, num_classes)
@@ -111,19 +112,15 @@ class Delg(RetrievalModule):
             self.settings["score_rule"], self.settings["score_threshold"], max_features, preset.overlap
         )
 
-    def head(self, feature_map: Tensor) -> Tensor:
-        """``(B, C, H, W)`` of the last stage -> ``(B, D)``: g = F GeM(map) + b."""
-        return self.projection(self.pooling(feature_map))
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``: g = F GeM(last map) + b."""
+        return self.projection(self.pooled(features.maps[-1], features))
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        return self.head(self.backbone(images)[-1])
-
-    def training_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def feature_losses(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
         """``global``, ``attention`` and, in the paper's variant, ``reconstruction``; ``loss`` is their weighted sum."""
         assert self.loss is not None
-        middle, last = self.backbone(images)
-        losses = {"global": self.loss(self.head(last), labels), **self.local.training_losses(middle, labels)}
+        local = self.local.training_losses(features.maps[0], labels)
+        losses = {"global": self.loss(self.head(features), labels), **local}
         weighted = [self.weights_of_losses.get(name, 1.0) * value for name, value in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
 
@@ -132,7 +129,7 @@ class Delg(RetrievalModule):
         """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels."""
         self._require_local_branch()
         scales = self.settings["local_scales"]
-        maps = [self.local(middle) for _, middle, _ in self._pyramid(images, scales)]
+        maps = [self.local(features.maps[0]) for _, features in self._pyramid(images, scales)]
         return self._select(maps, scales, len(images))
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
@@ -143,11 +140,11 @@ class Delg(RetrievalModule):
         wanted = self.extraction_scales or self.protocol.scales
         local_scales = self.settings["local_scales"]
         parts, maps = {}, {}
-        for scale, middle, last in self._pyramid(batch["images"], sorted({*wanted, *local_scales})):
+        for scale, features in self._pyramid(batch["images"], sorted({*wanted, *local_scales})):
             if scale in wanted:
-                parts[scale] = self.head(last)
+                parts[scale] = self.head(features)
             if scale in local_scales:
-                maps[scale] = self.local(middle)
+                maps[scale] = self.local(features.maps[0])
         return {
             "indices": batch["indices"],
             "descriptors": merge_scales([parts[scale] for scale in wanted], self.protocol, self.merge_exponent()),
@@ -163,10 +160,9 @@ class Delg(RetrievalModule):
         if "local.hidden.weight" in self.absent_weights:
             raise InputError(f"the weights {self.weights_source} hold no local branch; give a whole DELG checkpoint")
 
-    def _pyramid(self, images: Tensor, scales: Sequence[float]) -> Iterator[tuple[float, Tensor, Tensor]]:
+    def _pyramid(self, images: Tensor, scales: Sequence[float]) -> Iterator[tuple[float, Features]]:
         for scale, level in image_pyramid(self.checked(images), scales, self.protocol):
-            middle, last = self.backbone(self.normalise(level))
-            yield scale, middle, last
+            yield scale, self.features(self.normalise(level))
 
     def _select(self, maps: Sequence[LocalMaps], scales: Sequence[float], count: int) -> list[LocalFeatures]:
         stride = self.backbone.strides[0]

@@ -15,6 +15,7 @@ from retrieval_bench.methods.dolg.recipes import RECIPES
 from retrieval_bench.methods.parts import build_backbone, build_loss, build_pooling, resolve
 from retrieval_bench.methods.protocols import pycls_protocol
 from retrieval_bench.methods.registry import register_method
+from retrieval_bench.values.features import Features
 
 
 @register_method("dolg")
@@ -64,19 +65,19 @@ class Dolg(RetrievalModule):
             },
             protocol=pycls_protocol((0.3535, 0.5, 0.7071, 1.0, 1.4142)),
         )
-        self.backbone = build_backbone(parts["backbone"], (-2, -1))
+        self.backbone = build_backbone(parts["backbone"], 2, parts["pooling"])
         map_channels, out_channels = self.backbone.channels
-        self.pooling = build_pooling(parts["pooling"], out_channels)
+        self.pooling = build_pooling(parts["pooling"], out_channels, self.backbone)
         self.reduction = nn.Linear(self.pooling.out_channels, map_channels)
         self.local = LocalBranch(map_channels, multi_atrous)
         self.fusion = FUSIONS[fusion]
         self.projection = nn.Linear(self.fusion.widths * map_channels, size)
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        middle, last = self.backbone(images)
-        whole = self.reduction(self.pooling(last))
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        middle, last = features.maps
+        whole = self.reduction(self.pooled(last, features))
         return self.projection(self.fusion.fuse(self.local(middle), whole))
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from retrieval_bench.methods.parts import build_backbone, build_loss, build_pool
 from retrieval_bench.methods.registry import register_method
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.values.features import Features
 
 NORM_EPS = 1e-6
 """Added to the norm in cirtorch's ``L2N``; not a lower bound on it."""
@@ -84,10 +85,10 @@ class Gem(RetrievalModule):
                 merge=merge or ("power-mean" if power else "mean"),
             ),
         )
-        self.backbone = build_backbone(parts["backbone"], (-1,))
+        self.backbone = build_backbone(parts["backbone"], 1, parts["pooling"])
         channels = self.backbone.channels[-1]
         self.local_whitening = nn.Linear(channels, channels) if local_whitening == "linear" else None
-        self.pooling = build_pooling(parts["pooling"], channels)
+        self.pooling = build_pooling(parts["pooling"], channels, self.backbone)
         pooled = self.pooling.out_channels
         size = dim or (pooled if variant == "cirtorch" else 2048)
         if projection == "none" and dim not in (None, pooled):
@@ -102,12 +103,12 @@ class Gem(RetrievalModule):
         """D of the descriptor."""
         return self.pooling.out_channels if self.projection is None else self.projection.out_features
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        feature_map = self.backbone(images)[-1]
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        feature_map = features.maps[-1]
         if self.local_whitening is not None:
             feature_map = self.local_whitening(feature_map.movedim(1, -1)).movedim(-1, 1)
-        pooled = self.pooling(feature_map)
+        pooled = self.pooled(feature_map, features)
         if self.normalise_pooled:
             pooled = pooled / (pooled.norm(dim=1, keepdim=True) + NORM_EPS)
         return pooled if self.projection is None else self.projection(pooled)

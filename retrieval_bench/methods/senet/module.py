@@ -13,6 +13,7 @@ from retrieval_bench.methods.senet.card import CARD
 from retrieval_bench.methods.senet.checkpoint import FORMATS
 from retrieval_bench.methods.senet.recipes import RECIPES
 from retrieval_bench.methods.senet.structure import StructuralModule
+from retrieval_bench.values.features import Features
 
 
 @register_method("senet")
@@ -65,15 +66,15 @@ class SENet(RetrievalModule):
             },
             protocol=pycls_protocol((0.7071, 1.0, 1.4142), scale_resize="cv2-area"),
         )
-        self.backbone = build_backbone(parts["backbone"], (-1,))
+        self.backbone = build_backbone(parts["backbone"], 1, parts["pooling"])
         channels = self.backbone.channels[-1]
         self.structure = StructuralModule(channels, mid_dim, unfold_size, kernel_size)
-        self.pooling = build_pooling(parts["pooling"], channels)
+        self.pooling = build_pooling(parts["pooling"], channels, self.backbone)
         self.projection = nn.Linear(self.pooling.out_channels, size)
         nn.init.normal_(self.projection.weight, std=0.01)
         nn.init.zeros_(self.projection.bias)
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        return self.projection(self.pooling(self.structure(self.backbone(images)[-1])))
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        return self.projection(self.pooled(self.structure(features.maps[-1]), features))

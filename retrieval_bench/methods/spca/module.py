@@ -15,6 +15,7 @@ from retrieval_bench.methods.spca.fusers import FUSERS
 from retrieval_bench.methods.spca.recipes import RECIPES
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.values.features import Features
 
 GEM = {"name": "gem", "p": 3.0, "learnable": False}
 
@@ -91,7 +92,7 @@ class Spca(RetrievalModule):
             | {"first_power": first_power},
             protocol=PROTOCOL,
         )
-        self.backbone = build_backbone(parts["backbone"], (-1,))
+        self.backbone = build_backbone(parts["backbone"], 1, parts["pooling"])
         channels = self.backbone.channels[-1]
         kind = FUSERS[fuser]
         if kind.has_attention and channels % heads:
@@ -102,15 +103,16 @@ class Spca(RetrievalModule):
         self.context = SpatialContext(channels, codebook_size, local_dim, powers, first_power)
         self.fuser = kind(channels, self.context.out_channels, heads)
         self.pools_first = fuser == "orth"
-        self.pooling = build_pooling(parts["pooling"], channels if self.pools_first else self.fuser.out_channels)
+        in_channels = channels if self.pools_first else self.fuser.out_channels
+        self.pooling = build_pooling(parts["pooling"], in_channels, self.backbone)
         pooled = self.fuser.out_channels if self.pools_first else self.pooling.out_channels
         self.projection = nn.Linear(pooled, size)
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        visual = self.backbone(images)[-1]
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        visual = features.maps[-1]
         context = self.context(visual).context
         if self.pools_first:
-            return self.projection(self.fuser(self.pooling(visual), context))
-        return self.projection(self.pooling(self.fuser(visual, context)))
+            return self.projection(self.fuser(self.pooled(visual, features), context))
+        return self.projection(self.pooled(self.fuser(visual, context), features))

@@ -26,6 +26,7 @@ from retrieval_bench.pooling.gemp import GeMPlus
 from retrieval_bench.pooling.rgem import regional_gem
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.values.features import Features
 
 SCALES = (0.7071, 1.0, 1.4142)
 
@@ -127,14 +128,14 @@ class SuperGlobal(CvnetGlobal):
             except InputError as error:
                 raise InputError(f"superglobal: {error} (relup=false relup_inner=follow)") from error
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised: W unit(pooled) + b; plain in training mode."""
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``: W unit(pooled) + b; plain in training mode."""
         if self.training or self._as_trained:
-            return super().embed(images)
-        feature_map = self.backbone(images)[-1]
+            return super().head(features)
+        feature_map = features.maps[-1]
         if self.settings["rgem"]:
             feature_map = regional_gem(feature_map)
-        pooled = self.pooling(feature_map) if self.gem_plus is None else self.gem_plus(feature_map)
+        pooled = self.pooled(feature_map, features) if self.gem_plus is None else self.gem_plus(feature_map)
         embedded: Tensor = self.projection(unit(pooled).to(pooled.dtype))
         return embedded
 

@@ -15,6 +15,7 @@ from retrieval_bench.methods.registry import register_method
 from retrieval_bench.methods.ultron.card import CARD
 from retrieval_bench.methods.ultron.recipes import RECIPES
 from retrieval_bench.settings.protocol import Protocol
+from retrieval_bench.values.features import Features
 
 BACKBONES = {"s": "ultron_s", "b": "ultron_b"}
 
@@ -69,12 +70,12 @@ class Ultron(RetrievalModule):
             },
             protocol=Protocol(scales=(2**-0.5, 1.0, 2**0.5)),
         )
-        self.backbone = build_backbone(parts["backbone"], (-1,))
-        self.pooling = build_pooling(parts["pooling"], self.backbone.channels[-1])
+        self.backbone = build_backbone(parts["backbone"], 1, parts["pooling"])
+        self.pooling = build_pooling(parts["pooling"], self.backbone.channels[-1], self.backbone)
         self.projection = nn.Linear(self.pooling.out_channels, size)
         self.norm = nn.BatchNorm1d(size) if projection_norm == "batch" else nn.Identity()
         self.loss = build_loss(parts["loss"], size, num_classes)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` normalised -> ``(B, D)``, not normalised."""
-        return self.norm(self.projection(self.pooling(self.backbone(images)[-1])))
+    def head(self, features: Features) -> Tensor:
+        """What the backbone gives for B images -> ``(B, D)``, not normalised."""
+        return self.norm(self.projection(self.pooled(features.maps[-1], features)))

@@ -9,6 +9,7 @@ from retrieval_bench.losses.madacos import MadaCos
 from retrieval_bench.methods.cfcd.matching import matched_triplet_loss
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.recipe import Recipe
+from retrieval_bench.values.features import Features
 
 SECOND = Recipe(stage=2, sampler="hard-tuples", tuple_size=4)
 LABELS = torch.tensor([0, 0, 1, 2, 1, 1, 2, 0])
@@ -49,7 +50,7 @@ def test_the_vector_is_normalised_over_the_batch(build, pictures):
     with torch.no_grad():
         feature_map = model.backbone(model.normalise(images))[-1]
         projected = model.projection(model.pooling(feature_map))
-        embedded = model.head(feature_map)
+        embedded = model.head(Features((feature_map,)))
     expected = (projected - projected.mean(dim=0)) / (projected.var(dim=0, unbiased=False) + 1e-5).sqrt()
     assert_allclose(embedded, expected, rtol=1e-3, atol=1e-4)
 
