@@ -90,7 +90,7 @@ def main() -> None:
             after = f", re-ranked by {record.parts['re-ranker']}" if reranked else ""
             shown = ("re-ranking",) if reranked else ("training", "extraction")
             seconds = {SECONDS[name]: f"{costs[name]:.0f}" for name in shown if name in costs}
-            title = record.title.removesuffix(f" {record.parts['backbone']}")
+            title = record.title.partition(f" {record.parts['backbone']}")[0]
             rows.append({"Method": title + after, **cells(stage.levels), "p": probability(p), **seconds})
     table = pd.DataFrame(rows).fillna("")
     table.to_csv(HERE / "results.csv", index=False)
