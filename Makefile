@@ -1,4 +1,4 @@
-# One entry for everything. Variables: METHOD DATASET BACKBONE POOLING LOSS WEIGHTS RERANK METHODS SET RUN
+# One entry for everything. Variables: METHOD DATASET BACKBONE POOLING LOSS WEIGHTS RERANK FREEZE METHODS SET RUN FILE WORKERS ENGINE
 #   make bench METHOD=delg POOLING=gem SET="train.epochs=2 seed=1"
 
 # The first interpreter that runs and is new enough.
@@ -6,22 +6,24 @@ PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3; do \
 	"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$one"; break; }; done)
 METHOD ?= delg
 METHODS ?= gem delg
+FILE ?= configs/studies/poolings.yaml
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 RUN_CLI := $(BIN)/retrieval-bench
 
 SETTINGS = $(if $(DATASET),dataset=$(DATASET)) $(if $(BACKBONE),backbone=$(BACKBONE)) $(if $(POOLING),pooling=$(POOLING)) \
-	$(if $(LOSS),loss=$(LOSS)) $(if $(WEIGHTS),weights=$(WEIGHTS)) $(if $(RERANK),rerank=$(RERANK)) $(SET)
+	$(if $(LOSS),loss=$(LOSS)) $(if $(WEIGHTS),weights=$(WEIGHTS)) $(if $(RERANK),rerank=$(RERANK)) \
+	$(if $(FREEZE),train.freeze=$(FREEZE)) $(SET)
 
 # Threads that spin while they wait starve everything else on a machine of few cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench compare train extract evaluate report data test test-slow lint notebooks clean
+.PHONY: help setup bench compare study train extract evaluate report data test test-slow lint notebooks clean
 
 help: ## list the targets
-	@echo 'make TARGET [METHOD=delg] [DATASET=synthetic] [BACKBONE=..] [POOLING=..] [LOSS=..] [WEIGHTS=FILE] [RERANK=..] [SET="key=value ..."]'
+	@echo 'make TARGET [METHOD=delg] [DATASET=synthetic] [BACKBONE=..] [POOLING=..] [LOSS=..] [WEIGHTS=FILE] [RERANK=..] [FREEZE=backbone] [SET="key=value ..."]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv and install the pinned versions
@@ -38,6 +40,9 @@ bench: $(READY) ## train, extract, search, re-rank, evaluate, report one METHOD
 
 compare: $(READY) ## METHODS="gem delg" side by side; finished runs are not repeated
 	$(RUN_CLI) compare --methods "$(METHODS)" $(SETTINGS)
+
+study: $(READY) ## the grid of runs in FILE, on WORKERS processes; recorded runs are not repeated
+	$(RUN_CLI) study $(FILE) $(if $(WORKERS),--workers $(WORKERS)) $(if $(ENGINE),--engine $(ENGINE)) $(SETTINGS)
 
 train: $(READY) ## train METHOD and write a checkpoint
 	$(RUN_CLI) train $(METHOD) $(SETTINGS)

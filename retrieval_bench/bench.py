@@ -17,6 +17,7 @@ from retrieval_bench.reporting.page import write_report
 from retrieval_bench.reranking.base import RERANKERS
 from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
+from retrieval_bench.running.frozen import prepare_features
 from retrieval_bench.running.model import build_model, resolved, train, trains
 from retrieval_bench.running.rankings import read_rankings
 from retrieval_bench.running.rerank import build_reranker, rerank, verifier
@@ -70,10 +71,11 @@ def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> 
     settings = state.settings
     training = trains(settings, dataset)
     reranker = build_reranker(settings, model, dataset)
+    local = reranker is not None and reranker.needs == "local features"
+    prepare_features(state, model, dataset, local=local, training=training)
     trained = train(state, model, dataset) if training else None
     if trained is None and settings.weights is None:
         state.warnings.append("the network is untrained: its figures are a floor, not a result")
-    local = reranker is not None and reranker.needs == "local features"
     queries, database = describe(state, model, dataset, local=local)
     dataset, query_rows, database_rows = readable(state, dataset, queries, database)
     asked, known = whitened(state, model, dataset, queries.tensor(query_rows), readable_rows(database, database_rows))
@@ -162,5 +164,6 @@ def score_again(folder: Path) -> dict[str, Result]:
     """
     read_record(folder)
     settings = load_settings(config=folder / "config.yaml")
+    load_plugins(settings.plugins)
     dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
     return {name: scored(rankings, dataset) for name, rankings in read_rankings(folder).items()}

@@ -22,6 +22,7 @@ Files are read without running code. A converted file loads as weights=delg_r50.
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
+LISTED = ("methods", "poolings", "losses", "batch_attentions", "backbones", "rerankers", "datasets")
 KINDS = ("pooling", "loss", "method", "reranker", "dataset", "backbone")
 
 Command = Callable[[argparse.Namespace], None]
@@ -126,24 +127,31 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("runs", nargs="*", metavar="RUN", help="run folders; none: the latest run")
 
     made = add("list", "parts:list_parts", "the parts there are")
-    made.add_argument("kind", choices=("methods", "poolings", "losses", "backbones", "rerankers", "datasets"))
+    made.add_argument("kind", choices=LISTED)
     made.add_argument("--filter", metavar="PATTERN", help="such as 'conv*'")
     made.add_argument("--card", metavar="NAME", help="one part in full: what it is, its source, every option")
 
     made = add("new", "new:new_part", "write a working part and its test, to be changed into your own")
     made.add_argument("kind", choices=KINDS)
     made.add_argument("name", metavar="NAME", help="lower case, such as my_gem")
-    made.add_argument("--into", type=Path, metavar="FOLDER", help="where the files go; default: the current folder")
+    made.add_argument(
+        "--into",
+        type=Path,
+        metavar="FOLDER",
+        help="where the files go: any folder, or the folder of the package with parts of that kind; default: here",
+    )
 
     made = add("check", "check:check_part", "the checks that every built-in part passes, on one part")
     made.add_argument("kind", choices=KINDS)
     made.add_argument("name", metavar="NAME")
     made.add_argument("settings", nargs="*", metavar="option=value", help="options of the part")
+    made.add_argument("--fast", action="store_true", help="without generated code and ONNX, which take a minute")
 
     made = add("study", "study:study", "a grid of runs from a YAML file; finished runs are not repeated")
     made.add_argument("file", type=Path, metavar="FILE", help="see `configs/studies`")
     made.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or devices")
     made.add_argument("--engine", choices=("local", "ray", "slurm"), default="local", help="what runs them")
+    made.add_argument("--dry-run", action="store_true", help="list what would run, and run nothing")
     made.add_argument("settings", nargs="*", metavar="key=value", help="settings that override every run's")
 
     weights_text = "weight files: ours, and those in the formats in which methods are published"

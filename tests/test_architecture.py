@@ -26,13 +26,15 @@ ROOMS: dict[str, set[str]] = {
     "backbones": {"settings", "values", "weights"},
     "pooling": {"settings", "values"},
     "losses": {"settings", "values"},
+    "batch_attention": {"settings", "values"},
     "search": {"settings", "values"},
     "evaluation": {"settings", "values"},
     "reranking": {"settings", "values"},
     "reporting": {"settings"},
     # What is put together from them.
-    "methods": {"settings", "values", "weights", "backbones", "pooling", "losses"},
+    "methods": {"settings", "values", "weights", "backbones", "pooling", "losses", "batch_attention"},
     "extraction": {"settings", "values", "data"},
+    "frozen": {"settings", "values", "data", "backbones", "extraction", "methods"},
     "training": {"settings", "values", "weights", "data", "methods", "search", "evaluation"},
     "recording": {"settings", "values", "methods", "extraction", "evaluation"},
     "running": {
@@ -44,9 +46,14 @@ ROOMS: dict[str, set[str]] = {
         "evaluation",
         "reranking",
         "extraction",
+        "frozen",
         "training",
         "recording",
+        "weights",
     },
+    "studies": {"settings", "recording", "reporting"},
+    # What parts owe: builds and runs each of them.
+    "contracts": {"settings", "values", "data", "backbones", "pooling", "losses", "reranking", "methods"},
 }
 """Room -> the rooms that it may import beside itself. `bench`, `commands`, `cli` and the API lie on top of all."""
 

@@ -1,5 +1,6 @@
 """Exit codes and messages of the command line: one clear line for each mistake, no traceback, nothing half-written."""
 
+import json
 import subprocess
 import sys
 import time
@@ -212,3 +213,137 @@ def test_make_help_names_every_target():
     shown = subprocess.run(["make", "help"], cwd=root, capture_output=True, text=True, check=True).stdout
     targets = ("setup", "bench", "compare", "train", "extract", "evaluate", "report", "data", "test", "lint", "clean")
     assert all(f"make {target} " in shown for target in targets)
+
+
+@pytest.fixture
+def landmarks(tmp_path):
+    """Two landmarks to train on and two to look for, four images each."""
+    folder = tmp_path / "landmarks"
+    folder.mkdir()
+    rows = ["image,label,split"]
+    for number in range(16):
+        label, split = f"place{number // 4}", "train" if number < 8 else "test"
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{label},{split}")
+    (folder / "table.csv").write_text("\n".join(rows))
+    return folder
+
+
+TINY = ("dataset=folder", "dataset.csv=table.csv", "backbone=resnet10t", "model.dim=16", "runtime.workers=0",
+        "extract.image_size=40", "evaluate.resamples=10")  # fmt: skip
+TRAINED = ("train.epochs=1", "train.batch_size=4", "train.image_size=32", "train.validation_share=0")
+
+
+def forget_plugins() -> None:
+    from retrieval_bench.settings.registry import forget
+
+    for name in [name for name in sys.modules if name.startswith("retrieval_bench_plugin_")]:
+        forget(name)
+        del sys.modules[name]
+
+
+@pytest.fixture
+def own_parts(tmp_path, monkeypatch):
+    """A folder of the user's, in which parts may be made."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    forget_plugins()
+
+
+def test_a_pooling_a_loss_and_a_reranker_of_the_users_own_in_one_table(capsys, own_parts, landmarks):
+    for kind, name in (("pooling", "my_gem"), ("loss", "my_loss"), ("reranker", "my_expansion")):
+        assert call(["new", kind, name]) == 0
+    chosen = ("pooling=my_gem", "pooling.sharpness=2", "loss=my_loss", "rerank=my_expansion", "rerank.top_k=4")
+    plugins = ("plugins=[my_gem.py]", "--plugin", "my_loss.py", "--plugin", "my_expansion.py")
+    capsys.readouterr()
+    assert call(["bench", "gem", *TINY, *TRAINED, f"dataset.root={landmarks}", *chosen, *plugins]) == 0
+    shown = capsys.readouterr().out
+    assert "pooling my_gem, loss my_loss" in shown
+    assert "my_expansion" in shown
+    (folder,) = (own_parts / "runs" / "folder" / "gem").iterdir()
+    record = json.loads((folder / "record.json").read_text())
+    assert record["parts"] == {
+        "backbone": "resnet10t", "pooling": "my_gem", "loss": "my_loss", "re-ranker": "my_expansion",
+    }  # fmt: skip
+    assert [stage["name"] for stage in record["stages"]] == ["global", "reranked"]
+    # The run's own settings find the files from anywhere.
+    assert str(own_parts / "my_gem.py") in (folder / "config.yaml").read_text()
+    forget_plugins()
+    assert call(["evaluate", str(folder)]) == 0
+
+
+def test_an_edited_part_is_measured_anew(capsys, own_parts, landmarks):
+    assert call(["new", "pooling", "my_gem"]) == 0
+    words = ("compare", "--methods", "gem", *TINY, f"dataset.root={landmarks}", "train.enabled=false",
+             "pooling=my_gem", "--plugin", "my_gem.py")  # fmt: skip
+
+    def records() -> list[dict[str, object]]:
+        assert call(list(words)) == 0
+        found = sorted((own_parts / "runs" / "folder" / "gem").glob("*/record.json"))
+        return [json.loads(path.read_text()) for path in found]
+
+    assert len(records()) == len(records()) == 1
+    file = own_parts / "my_gem.py"
+    source = file.read_text()
+    file.write_text(source.replace("return weighted", "# the same, told at length\n        return weighted"))
+    assert len(records()) == 1
+    file.write_text(source.replace("self.p, self.weights", "7 * self.p, self.weights"))
+    assert len(records()) == 2
+    costs = [{cost["name"] for cost in record["costs"]} for record in records()]
+    assert all("extraction" in names for names in costs), "descriptors of the older self were used again"
+
+
+def test_a_plugin_that_takes_a_built_in_name_names_both_files(capsys, own_parts, pictures):
+    assert call(["new", "pooling", "my_gem"]) == 0
+    file = own_parts / "my_gem.py"
+    file.write_text(file.read_text().replace('"my_gem"', '"gem"'))
+    message = refused(capsys, "bench", "gem", "--plugin", "my_gem.py", "dataset=folder", f"dataset.root={pictures}")
+    assert "pooling/gem.py" in message
+    assert "my_gem.py" in message
+
+
+def test_two_plugins_of_one_name_are_both_named(capsys, own_parts):
+    assert call(["new", "pooling", "my_gem", "--into", "one"]) == 0
+    assert call(["new", "pooling", "my_gem", "--into", "two"]) == 0
+    message = refused(capsys, "list", "poolings", "--plugin", "one/my_gem.py", "--plugin", "two/my_gem.py")
+    assert "one/my_gem.py" in message
+    assert "two/my_gem.py" in message
+
+
+def test_a_typo_in_an_option_of_the_users_own(capsys, own_parts, pictures):
+    assert call(["new", "pooling", "my_gem"]) == 0
+    words = ("bench", "gem", "--plugin", "my_gem.py", "dataset=folder", f"dataset.root={pictures}", "pooling=my_gem",
+             "backbone=resnet10t", "train.enabled=false", "runtime.workers=0")  # fmt: skip
+    assert "did you mean 'sharpness'" in refused(capsys, *words, "pooling.sharpnes=2")
+    assert "did you mean 'mean'" in refused(capsys, *words, "pooling.strength=meen")
+
+
+def test_an_installed_plugin_that_fails_is_named_and_the_rest_goes_on(capsys, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from retrieval_bench.settings import plugins
+
+    entries = [EntryPoint("bad", "no_such_package_here.parts", plugins.GROUP)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    assert call(["list", "poolings"]) == 0
+    told = capsys.readouterr()
+    assert "bad (no_such_package_here.parts)" in told.err
+    assert "gem" in told.out
+
+
+def test_data_of_a_plugin(capsys, own_parts):
+    assert call(["new", "dataset", "my_set"]) == 0
+    Path("images").mkdir()
+    for number in range(2):
+        Image.fromarray(np.full((24, 32, 3), 100 * number, dtype=np.uint8)).save(f"images/{number}.png")
+    truth = {"database": ["0.png"], "queries": [{"image": "1.png", "easy": ["0.png"]}]}
+    Path("images/ground_truth.json").write_text(json.dumps(truth))
+    assert call(["data", "list", "--plugin", "my_set.py"]) == 0
+    assert "my_set" in capsys.readouterr().out
+    assert call(["data", "verify", "my_set", "--root", "images", "--plugin", "my_set.py"]) == 0
+    assert "1 queries, 1 database images" in capsys.readouterr().out
+
+
+def test_a_study_can_be_listed_without_running():
+    assert parsed(["study", "mine.yaml", "--dry-run"]).dry_run

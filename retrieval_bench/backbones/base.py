@@ -1,7 +1,8 @@
 """What every backbone is, and how our own ones are found by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,11 +23,14 @@ class Backbone(nn.Module, ABC):
         channels: C of each requested stage.
         strides: pixels of the image per position of each requested stage.
         token_channels: C of the tokens that `features` gives; None where it gives none.
+        portable: name and options under which a checkpoint builds it again, where the name it was asked for by needs
+            the hub; else empty.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     token_channels: int | None = None
+    portable: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:

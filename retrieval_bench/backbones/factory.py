@@ -2,14 +2,15 @@
 
 import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 
 from retrieval_bench.backbones.base import BACKBONES, Backbone
+from retrieval_bench.backbones.inspection import on_meta
 from retrieval_bench.backbones.relup import apply_relup
-from retrieval_bench.backbones.timm_adapter import TimmBackbone
-from retrieval_bench.backbones.weights import load_backbone_weights
+from retrieval_bench.backbones.timm_adapter import WITH_TOKENS, TimmBackbone, missing_stages
+from retrieval_bench.backbones.weights import load_backbone_weights, timms_reader
 from retrieval_bench.settings.errors import InputError
 
 
@@ -23,20 +24,25 @@ def create_backbone(
     name: str,
     *,
     out_stages: tuple[int, ...] = (-1,),
-    pretrained: bool = False,
+    pretrained: bool | None = None,
     weights: str | Path | None = None,
     relup: float | None = None,
+    final_norm: bool | None = None,
     tokens: bool = False,
     **options: Any,
 ) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: as in `list_backbones`; timm's pretrained tags may follow, as in ``resnet50.tv_in1k``.
+        name: as in `list_backbones`; timm's pretrained tags may follow, as in ``resnet50.tv_in1k``. Or a timm model on
+            the hub, as in ``hf_hub:timm/resnet50.a1_in1k``.
         out_stages: stages counted from the end, rising: ``(-1,)`` is the last, ``(-2, -1)`` the last two.
-        pretrained: fetch timm's ImageNet weights from the hub.
-        weights: a file of ImageNet weights in timm's or torchvision's keys.
+        pretrained: fetch weights from the hub; None: for ``hf_hub:`` names, unless `weights` are given.
+        weights: a file of weights in timm's or torchvision's keys, or in a form that timm converts, such as the
+            authors' files of DINOv2; position embeddings of another image size are resized.
         relup: floor of the rectifiers outside training, for networks that were trained without one; see `apply_relup`.
+        final_norm: whether maps and tokens pass through the model's last norm; None: those of plain transformers, as
+            users of DINOv2 and CLIP expect, and no others. See `TimmBackbone`.
         tokens: whether `Backbone.features` gives class and register tokens.
         options: of that backbone.
 
@@ -48,10 +54,14 @@ def create_backbone(
         raise InputError(f"out_stages must be rising and count from the end, such as (-2, -1), got {stages}")
     if pretrained and weights is not None:
         raise InputError("backbone.pretrained and backbone.weights exclude each other; leave one out")
-    backbone = _built(name, stages, pretrained, weights, options)
+    if final_norm is not None:
+        options["final_norm"] = final_norm
+    backbone = _built(name, stages, pretrained, weights, options, tokens=tokens)
+    if len(backbone.channels) < len(stages):
+        raise InputError(missing_stages(name, len(backbone.channels), stages))
     if tokens and backbone.token_channels is None:
         raise InputError(
-            f"backbone {name!r} has no class or register tokens; choose one that has, such as vit_tiny_patch16_224"
+            f"backbone {name!r} has no class or register tokens; choose one that has, such as {WITH_TOKENS}"
         )
     if relup is not None:
         apply_relup(backbone, relup)
@@ -59,14 +69,22 @@ def create_backbone(
 
 
 def _built(
-    name: str, stages: tuple[int, ...], pretrained: bool, weights: str | Path | None, options: dict[str, Any]
+    name: str,
+    stages: tuple[int, ...],
+    pretrained: bool | None,
+    weights: str | Path | None,
+    options: dict[str, Any],
+    *,
+    tokens: bool,
 ) -> Backbone:
     if name in BACKBONES.names():
         given: dict[str, Any] = {"weights": weights} if weights is not None else {}
         given |= {"pretrained": True} if pretrained else {}
-        backbone: Backbone = BACKBONES.create(name, {**options, **given}, out_stages=stages)
+        backbone: Backbone = BACKBONES.create(name, {**options, **given}, out_stages=stages, tokens=tokens)
         return backbone
-    adapter = TimmBackbone(name, stages, pretrained, **options)
+    give: Literal["maps", "maps and tokens"] = "maps and tokens" if tokens else "maps"
+    adapter = TimmBackbone(name, stages, False if weights is not None else pretrained, give=give, **options)
     if weights is not None:
-        load_backbone_weights(adapter.body, weights, later=timm.create_model(name, **options).state_dict())
+        whole = on_meta(adapter.architecture.name, **adapter.architecture.creation)
+        load_backbone_weights(adapter.body, weights, later=whole.state_dict(), reader=timms_reader(whole))
     return adapter

@@ -4,52 +4,76 @@ timm's ``features_only`` ResNets with default arguments are bit-identical to tor
 3x3 convolution), on which the published retrieval codes stand.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import timm
-import torch
-import torch.nn.functional as F
-from timm.layers import to_2tuple
 from torch import Tensor
 
 from retrieval_bench.backbones.base import Backbone
+from retrieval_bench.backbones.hub import hub_model, on_hub
+from retrieval_bench.backbones.inspection import Architecture, inspect_architecture, is_channels_last
+from retrieval_bench.backbones.pretrained import create_body
 from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.values.features import Features
 
-ANY_SIZE: tuple[dict[str, Any], ...] = (
-    {"dynamic_img_size": True, "dynamic_img_pad": True},
-    {"strict_img_size": False},
-    {},
-)
-"""How transformers that were trained at one size are asked to take others; timm's families differ, the first that fits
-is used."""
+WITH_TOKENS = "vit_tiny_patch16_224, deit_small_patch16_224, vit_small_patch14_dinov2 or vit_small_patch16_dinov3"
+
+Asked = Literal["maps", "maps and tokens"]
 
 
 class TimmBackbone(Backbone):
     """A timm model without its classifier.
 
+    Images of any size are taken, with position embeddings interpolated; where an architecture asks for sizes of some
+    kind, zeros are added at the bottom and on the right. A few are made for one size (``trained_size``).
+
     Args:
-        name: a timm architecture, with or without a pretrained tag.
-        out_stages: stages counted from the end, rising, such as ``(-2, -1)``.
-        pretrained: fetch timm's weights from the hub.
+        name: a timm architecture, with or without a pretrained tag, or ``hf_hub:owner/model``.
+        out_stages: stages counted from the end, rising, such as ``(-2, -1)``; the stages of a plain ViT are its blocks.
+        pretrained: fetch weights from the hub; None: for names on the hub.
+        final_norm: whether the model's last norm is applied to every map and to the tokens, as DINOv2's own
+            ``get_intermediate_layers`` does, so that the last map is what the model's own head would pool. None: for
+            plain transformers, whose raw block outputs nobody uses; maps of CNNs and of hierarchical transformers are
+            left as detectors read them. Models that norm after their own pooling (``fc_norm``) have none.
+        give: whether `features` gives class and register tokens beside the maps.
         options: of the timm model.
 
     Attributes:
         body: timm's module, so that keys are ``body.conv1.weight`` and so on.
+        architecture: what was found out about it.
 
     Raises:
-        InputError: unknown name, stage or option, a model without feature maps, or a hub that cannot be reached.
+        InputError: unknown name, stage or option, a model without what is asked for, or a hub that cannot be reached.
     """
 
-    def __init__(self, name: str, out_stages: tuple[int, ...], pretrained: bool = False, **options: Any):
+    def __init__(
+        self,
+        name: str,
+        out_stages: tuple[int, ...],
+        pretrained: bool | None = None,
+        final_norm: bool | None = None,
+        give: Asked = "maps",
+        **options: Any,
+    ):
         super().__init__()
-        check_name(name)
-        self.body, sizes = create_body(name, out_stages, pretrained, options)
+        source, repository = name, ""
+        if on_hub(name):
+            found = hub_model(name)
+            name, options, repository = found.architecture, {**found.options, **options}, source.partition(":")[2]
+        else:
+            check_name(name)
+        self.architecture = inspect_architecture(name, options, final_norm=final_norm)
+        check_stages(source, self.architecture, out_stages)
+        if give == "maps and tokens":
+            check_tokens(source, self.architecture)
+        fetched = pretrained or (pretrained is None and bool(repository))
+        self.body = create_body(source, self.architecture, out_stages, repository, fetched=fetched)
         self.channels = tuple(self.body.feature_info.channels())
         self.strides = tuple(self.body.feature_info.reduction())
-        self.channels_last = str(getattr(self.body, "output_fmt", None) or "NCHW").endswith("NHWC")
-        # timm's Swin takes any size that its patches divide; its plain transformers pad by themselves.
-        self.multiple = self.body.feature_info.info[0]["reduction"] if "strict_img_size" in sizes else 1
-        self.trained_size = fixed_size(name, options)
+        self.channels_last = is_channels_last(self.body)
+        self.token_channels = self.channels[-1] if give == "maps and tokens" else None
+        if repository:
+            self.portable = {"name": name, **options}
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """``(B, 3, H, W)`` normalised images -> a list of ``(B, C_s, H_s, W_s)``.
@@ -57,19 +81,50 @@ class TimmBackbone(Backbone):
         Raises:
             InputError: images of a size that an architecture of fixed size does not take.
         """
+        maps: list[Tensor] = self.body(self.sized(images))
+        return self.shaped(maps, images)
+
+    def features(self, images: Tensor) -> Features:
+        """As `forward`, with the tokens where they were asked for, from the same pass."""
+        if self.token_channels is None:
+            return Features(tuple(self(images)))
+        pairs = self.body.model.forward_intermediates(
+            self.sized(images),
+            indices=self.body.out_indices,
+            return_prefix_tokens=True,
+            norm=self.body.norm,
+            output_fmt=self.body.output_fmt,
+            intermediates_only=True,
+        )
+        return Features(tuple(self.shaped([pair[0] for pair in pairs], images)), pairs[-1][1])
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images of a size that the architecture takes: padded, or refused."""
         height, width = images.shape[-2:]
-        if height % self.multiple or width % self.multiple:
-            images = F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple))
-        try:
-            maps: list[Tensor] = self.body(images)
-        except (AssertionError, RuntimeError) as error:
-            sized = self.trained_size is not None and (height, width) != self.trained_size
-            if not sized or isinstance(error, torch.OutOfMemoryError):
-                raise
+        own, rule = self.architecture.trained_size, self.architecture.rule
+        here = f"backbone {self.architecture.name!r} takes images"
+        if rule is None and (height, width) != own:
             raise InputError(
-                f"this backbone takes images of {self.trained_size} only ({one_line(error)}), got {(height, width)}"
-            ) from error
-        return [stage.permute(0, 3, 1, 2) if self.channels_last else stage for stage in maps]
+                f"{here} of {own[0]} x {own[1]} only, got {height} x {width}; give images of that size, build it for "
+                "theirs with backbone.img_size=[H, W] where it has that option, or choose one for any size, such as "
+                "resnet50, swin_tiny_patch4_window7_224 or vit_small_patch16_224"
+            )
+        if self.architecture.limited and (height > own[0] or width > own[1]):
+            raise InputError(
+                f"{here} up to {own[0]} x {own[1]}, got {height} x {width}; shrink them, or build it for larger ones "
+                "with backbone.img_size=[H, W]"
+            )
+        return images if rule is None else rule.pad(images)
+
+    def shaped(self, maps: list[Tensor], images: Tensor) -> list[Tensor]:
+        """Maps as ``(B, C, H, W)``, without positions that stand for padding alone."""
+        if self.channels_last:
+            maps = [stage.permute(0, 3, 1, 2) for stage in maps]
+        rule = self.architecture.rule
+        if rule is None:
+            return maps
+        height, width = images.shape[-2:]
+        return [rule.cut(stage, stride, height, width) for stage, stride in zip(maps, self.strides, strict=True)]
 
 
 def check_name(name: str) -> None:
@@ -77,49 +132,34 @@ def check_name(name: str) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture) or ":" in name or "/" in name:
         close = nearest(name, timm.list_models(), noun="backbone").partition(" (known")[0]
-        raise InputError(f"{close}; see `retrieval-bench list backbones`")
+        raise InputError(f"{close}; see `retrieval-bench list backbones`, or give hf_hub:owner/model")
     tagged = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tagged:
         tags = [known.partition(".")[2] for known in tagged]
         raise InputError(nearest(tag, tags, noun=f"pretrained tag of {architecture}"))
 
 
-def fixed_size(name: str, options: dict[str, Any]) -> tuple[int, int] | None:
-    """The image size of an architecture that timm marks as made for one, else None."""
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.fixed_input_size:
-        return None
-    height, width = to_2tuple(options.get("img_size", config.input_size[1:]))
-    return height, width
+def check_stages(name: str, architecture: Architecture, out_stages: tuple[int, ...]) -> None:
+    """Raise an `InputError` where the architecture has fewer stages than asked for."""
+    count = len(architecture.strides)
+    if -min(out_stages) > count:
+        raise InputError(missing_stages(name, count, out_stages))
 
 
-def create_body(
-    name: str, out_stages: tuple[int, ...], pretrained: bool, options: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """timm's feature extractor for the stages asked for, and the size options of `ANY_SIZE` that it took."""
-    attempts = ANY_SIZE if fixed_size(name, options) and "img_size" not in options else ({},)
-    refusal: Exception | None = None
-    for sizes in attempts:
-        wanted = {**sizes, **options}
-        try:
-            body = timm.create_model(name, features_only=True, out_indices=out_stages, pretrained=pretrained, **wanted)
-            return body, sizes
-        except TypeError as error:
-            refusal = error
-        except (IndexError, AssertionError) as error:
-            raise InputError(f"backbone {name!r} has no stages {out_stages}; use fewer, such as (-1,)") from error
-        except OSError as error:
-            raise InputError(
-                f"the weights of {name!r} could not be fetched ({type(error).__name__}); "
-                "set backbone.pretrained=false, or give a file with backbone.weights=FILE"
-            ) from error
-        except (RuntimeError, AttributeError, KeyError) as error:
-            raise InputError(
-                f"timm's {name!r} cannot give feature maps ({one_line(error)}); choose another, such as resnet50"
-            ) from error
-    raise InputError(f"backbone {name!r} refuses its options ({one_line(refusal)})") from refusal
+def missing_stages(name: str, count: int, out_stages: tuple[int, ...]) -> str:
+    """What to say where a backbone has no stage so far from the end."""
+    has = "one stage" if count == 1 else f"{count} stages"
+    reason = "an earlier stage was asked for" if count == 1 else f"there is no stage {min(out_stages)}"
+    return f"backbone {name!r} has {has}, so {reason} in vain; choose another, such as resnet50 or convnext_tiny"
 
 
-def one_line(error: Exception | None) -> str:
-    """The first line of a message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def check_tokens(name: str, architecture: Architecture) -> None:
+    """Raise an `InputError` where no class token comes with the maps."""
+    if not architecture.prefix_tokens:
+        raise InputError(
+            f"backbone {name!r} has no class or register tokens; choose one that has, such as {WITH_TOKENS}"
+        )
+    if not architecture.class_token:
+        raise InputError(
+            f"backbone {name!r} has register tokens, but no class token; choose another, such as {WITH_TOKENS}"
+        )

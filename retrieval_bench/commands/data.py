@@ -6,14 +6,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from retrieval_bench.commands.telling import tell_failures
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import parse_override
+from retrieval_bench.settings.plugins import load_plugins
 
 
 def list_datasets(arguments: argparse.Namespace) -> None:
     """Print the datasets."""
     from retrieval_bench.data.registry import DATASETS
 
+    tell_failures(load_plugins(arguments.plugin))
     table = Table("name", "what it is", "options")
     for name in DATASETS.names():
         options = [key for key in DATASETS.options(name) if key != "root"]
@@ -74,6 +77,8 @@ def verify(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The dataset's options; plug-ins are loaded first, since the dataset may be theirs."""
+    tell_failures(load_plugins(arguments.plugin))
     options: dict[str, Any] = {}
     for text in arguments.settings:
         options |= parse_override(text)

@@ -3,44 +3,66 @@
 import argparse
 import fnmatch
 
+import rich.box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from retrieval_bench.commands.cards import print_card
+from retrieval_bench.commands.telling import tell_failures
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.kinds import KINDS
+from retrieval_bench.settings.options import paragraphs
 from retrieval_bench.settings.plugins import load_plugins
 
 
 def list_parts(arguments: argparse.Namespace) -> None:
-    """Print the names of one kind of part, with their options where they are few."""
-    import retrieval_bench as rb
-    from retrieval_bench.data.registry import DATASETS
-    from retrieval_bench.losses import LOSSES
-    from retrieval_bench.methods.registry import METHODS
-    from retrieval_bench.pooling import POOLINGS
-    from retrieval_bench.reranking import RERANKERS
-
-    for failure in load_plugins(arguments.plugin):
-        Console(stderr=True).print(f"[yellow]{failure}[/]", highlight=False)
+    """Print the names of one kind of part with their options, or one part in full."""
+    tell_failures(load_plugins(arguments.plugin))
     console = Console()
-    registries = {
-        "methods": METHODS,
-        "poolings": POOLINGS,
-        "losses": LOSSES,
-        "rerankers": RERANKERS,
-        "datasets": DATASETS,
-    }
-    names = getattr(rb, f"list_{arguments.kind}")()
-    if arguments.filter:
-        names = [name for name in names if fnmatch.fnmatch(name, arguments.filter)]
-        if not names:
-            raise InputError(f"none of the {arguments.kind} matches {arguments.filter!r}")
-    if arguments.kind == "backbones":
-        console.print("\n".join(names), highlight=False)
-        return
-    table = Table("name", "what it is", "options")
-    given = {"in_channels", "earlier_channels", "token_channels", "dim", "num_classes", "root", "self"}
+    if arguments.card is not None:
+        if arguments.filter:
+            raise InputError("--card names one part, which --filter cannot narrow; leave one out")
+        _print_card(console, arguments.kind, arguments.card)
+    elif arguments.kind == "backbones":
+        from retrieval_bench.backbones import list_backbones
+
+        names = list_backbones(arguments.filter or "*")
+        _require(names, arguments)
+        console.print("\n".join(names), highlight=False, markup=False)
+    else:
+        _print_table(console, arguments)
+
+
+def _print_table(console: Console, arguments: argparse.Namespace) -> None:
+    kind = next(one for one in KINDS.values() if one.plural == arguments.kind)
+    registry = kind.registry()
+    names = [name for name in registry.names() if fnmatch.fnmatch(name, arguments.filter or "*")]
+    _require(names, arguments)
+    table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is", ratio=3)
+    table.add_column("options", ratio=2)
     for name in names:
-        part = registries[arguments.kind].get(name)
-        options = [key for key in registries[arguments.kind].options(name) if key not in given]
-        table.add_row(name, (part.__doc__ or "").strip().split("\n")[0], ", ".join(options))
+        first = next(iter(paragraphs(registry.get(name).__doc__)), "")
+        table.add_row(Text(name), Text(first), Text(", ".join(kind.options(name))))
     console.print(table)
+    console.print(f"\nOne in full: retrieval-bench list {arguments.kind} --card {names[0]}", highlight=False)
+
+
+def _print_card(console: Console, plural: str, name: str) -> None:
+    if plural == "methods":
+        from retrieval_bench.commands.model_cards import print_method
+
+        print_method(console, name)
+    elif plural == "backbones":
+        from retrieval_bench.commands.model_cards import print_backbone
+
+        print_backbone(console, name)
+    else:
+        print_card(console, next(one for one in KINDS.values() if one.plural == plural), name)
+
+
+def _require(names: list[str], arguments: argparse.Namespace) -> None:
+    if not names:
+        raise InputError(f"none of the {arguments.kind} matches {arguments.filter!r}")

@@ -15,7 +15,7 @@ def settings_of(arguments: argparse.Namespace, method: str | None, extra: Sequen
     """The settings that a command line asks for; a word before the settings is the method."""
     first = [] if method is None else [f"method={method}"]
     settings = load_settings([*first, *arguments.settings, *extra], arguments.config)
-    settings.plugins = [*settings.plugins, *arguments.plugin]
+    settings.plugins = [*settings.plugins, *(file.expanduser().absolute() for file in arguments.plugin)]
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from retrieval_bench.data.hard_negatives import HardNegativeSampler
 from retrieval_bench.data.hard_triplets import HardTripletSampler
 from retrieval_bench.data.hard_tuples import HardTupleSampler
 from retrieval_bench.data.samplers import ClassBalancedSampler, EpochSampler
@@ -19,12 +20,11 @@ def training_sampler(
         seed: of all choices.
         rank, world: of this process.
     """
-    if recipe.sampler == "class-balanced":
+    if recipe.sampler in ("class-balanced", "hard-negatives"):
         # Few classes make smaller groups, not an error: K images each of all of them.
         classes = min(recipe.batch_size // recipe.instances, len(set(labels)))
-        return ClassBalancedSampler(
-            labels, classes=classes, instances=recipe.instances, seed=seed, rank=rank, world=world
-        )
+        kind = ClassBalancedSampler if recipe.sampler == "class-balanced" else HardNegativeSampler
+        return kind(labels, classes=classes, instances=recipe.instances, seed=seed, rank=rank, world=world)
     if recipe.sampler == "hard-tuples":
         return HardTupleSampler(labels, tuple_size=recipe.tuple_size, seed=seed, rank=rank, world=world)
     if recipe.sampler == "hard-triplets":

@@ -175,8 +175,12 @@ class RetrievalDataModule(pl.LightningDataModule):
             held_out = self.retrieval_validation
             names = [f"{row:07d}" for row in range(len(held_out))]
             images = ImageList(names, list(held_out.paths))
-            loaders.append(self.extraction_loader(images, labels=held_out.labels))
+            loaders.append(self.retrieval_loader(images, held_out.labels))
         return loaders
+
+    def retrieval_loader(self, images: ImageList, labels: Sequence[int]) -> Any:
+        """Whole images of retrieval validation, with their labels."""
+        return self.extraction_loader(images, labels=labels)
 
     def query_dataloader(self) -> ExtractionLoader:
         """The queries, cut to their boxes."""

@@ -71,7 +71,7 @@ class LabelledViews(Dataset[dict[str, Any]]):
         images: files and labels.
         rows: which of them, in the order in which samplers count.
         recipe: size and augmentation.
-        view: "train" is random, "validation" is the centre.
+        view: "train" is random unless the recipe says otherwise, "validation" is the centre.
         seed: of the random views.
         exif: as in `read_image`.
         decoded: where the pixels are kept, None to read files.
@@ -108,11 +108,26 @@ class LabelledViews(Dataset[dict[str, Any]]):
         except ImageError as error:
             return {"error": str(error)}
         image = torch.from_numpy(pixels).permute(2, 0, 1)
-        if self.view == "train":
+        if self.view == "train" and self.recipe.views == "random":
             image = train_view(image, self.recipe, view_generator(self.seed, epoch, index))
         else:
             image = validation_view(image, self.recipe.image_size)
         return {"image": image.contiguous(), "label": self.images.labels[index], "index": index}
+
+    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Items to a batch; files without pixels are named in ``errors``."""
+        whole = [item for item in items if "error" not in item]
+        return {
+            **self.stacked(whole),
+            "labels": torch.tensor([item["label"] for item in whole], dtype=torch.int64),
+            "indices": torch.tensor([item["index"] for item in whole], dtype=torch.int64),
+            "errors": [item["error"] for item in items if "error" in item],
+        }
+
+    def stacked(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What the network is fed of items with pixels, of which there may be none."""
+        images = [item["image"] for item in items]
+        return {"images": torch.stack(images) if images else torch.empty(0, 3, 1, 1, dtype=torch.uint8)}
 
 
 class LabelledLoader(DataLoader[dict[str, Any]]):
@@ -139,7 +154,7 @@ class LabelledLoader(DataLoader[dict[str, Any]]):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=dataset.collate,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
             drop_last=drop_last,
@@ -162,15 +177,3 @@ class LabelledLoader(DataLoader[dict[str, Any]]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore; see `state_dict`."""
-
-
-def _collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    whole = [item for item in items if "error" not in item]
-    return {
-        "images": torch.stack([item["image"] for item in whole])
-        if whole
-        else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
-        "labels": torch.tensor([item["label"] for item in whole], dtype=torch.int64),
-        "indices": torch.tensor([item["index"] for item in whole], dtype=torch.int64),
-        "errors": [item["error"] for item in items if "error" in item],
-    }

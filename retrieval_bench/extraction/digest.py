@@ -75,13 +75,17 @@ def protocol_digest(protocol: Protocol, scales: Sequence[float] | None = None) -
     return hashlib.sha256(_canonical(content)).hexdigest()
 
 
-def code_digest(model: object) -> str:
+def code_digest(model: object, rooms: tuple[str, ...] = _ROOMS) -> str:
     """sha256 over the code that describes: this package's rooms, the model's own classes, the libraries' versions.
 
     So an edited `forward` never meets descriptors that its older self made. Of a class that lives in no file, as in a
     notebook, the sources of its methods count.
+
+    Args:
+        model: or a part of one.
+        rooms: folders and files of this package that count.
     """
-    total = hashlib.sha256(_package_digest().encode())
+    total = hashlib.sha256(_package_digest(rooms).encode())
     kinds = {kind for module in _modules(model) for kind in type(module).__mro__}
     for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
         if kind.__module__.partition(".")[0] not in _UNWATCHED:
@@ -124,6 +128,11 @@ def store_key(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(_canonical(dict(parts))).hexdigest()[:32]
 
 
+def canonical_digest(value: Any) -> str:
+    """sha256 over the canonical JSON of plain values."""
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
 
@@ -155,11 +164,12 @@ def _bytecode(code: CodeType) -> str:
 
 
 @cache
-def _package_digest() -> str:
+def _package_digest(rooms: tuple[str, ...]) -> str:
     root = Path(inspect.getfile(retrieval_bench.settings)).parent.parent
     total = hashlib.sha256()
-    for room in _ROOMS:
-        for file in sorted((root / room).rglob("*.py")):
+    for room in rooms:
+        place = root / room
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
             total.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
     for library in _LIBRARIES:
         total.update(f"{library}=={_version(library)}\0".encode())

@@ -1,8 +1,8 @@
 """Images to descriptors in a method's published protocol: into a store on disk, or into memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,6 +26,18 @@ from retrieval_bench.values.dataset import Box, ImageList
 PART_IMAGES = 512
 
 
+class StoredFeatures(NamedTuple):
+    """Features of an image list, computed before.
+
+    Attributes:
+        key: of what made them.
+        feed: gives the batches of some rows, with ``pyramid`` and ``fed``, height and width, in place of ``images``.
+    """
+
+    key: str
+    feed: Callable[[Sequence[int]], Any]
+
+
 def extract_to_store(
     model: DescribingModel,
     images: ImageList,
@@ -42,6 +54,7 @@ def extract_to_store(
     progress: bool = True,
     title: str = "extracting",
     part_images: int = PART_IMAGES,
+    stored: StoredFeatures | None = None,
 ) -> DescriptorStore:
     """Describe every image of a list, or open the store of an earlier run that had the same key.
 
@@ -65,6 +78,7 @@ def extract_to_store(
         progress: show a progress bar on stderr.
         title: what the bar is called.
         part_images: a killed run loses at most about so many images.
+        stored: features of the same images in place of their pixels.
 
     Raises:
         InputError: broken images, an empty list, descriptors that are not finite, a method without local features, or
@@ -73,6 +87,8 @@ def extract_to_store(
     _check(model, images, scales, local, on_error, dtype)
     used_precision = effective_precision(precision, accelerator)
     made_from = key_parts(model, images, scales=scales, dtype=dtype, local=local, precision=used_precision)
+    if stored is not None:
+        made_from["features"] = stored.key
     key = store_key(made_from)
     place, unfinished = Path(folder) / key, Path(folder) / f"{key}.partial"
     if _opens(place):
@@ -100,14 +116,18 @@ def extract_to_store(
                 advance=advance,
             )
             if rest:
-                feed = Feed(
-                    images,
-                    rest,
-                    model.protocol,
-                    batch_size=batch_size,
-                    workers=workers,
-                    on_error=on_error,
-                    pin_memory=on_gpu(accelerator),
+                feed: Any = (
+                    stored.feed(rest)
+                    if stored is not None
+                    else Feed(
+                        images,
+                        rest,
+                        model.protocol,
+                        batch_size=batch_size,
+                        workers=workers,
+                        on_error=on_error,
+                        pin_memory=on_gpu(accelerator),
+                    )
                 )
                 run_predict(
                     model, feed, [writer], scales=scales, local=local, accelerator=accelerator, precision=used_precision

@@ -23,8 +23,9 @@ class ChannelsLast(pl.Callback):
     """Lay the images of each batch out as `torch.channels_last` on the device."""
 
     def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
-        """Replace the batch's images."""
-        batch["images"] = batch["images"].contiguous(memory_format=torch.channels_last)
+        """Replace the batch's images, if it has some."""
+        if "images" in batch:
+            batch["images"] = batch["images"].contiguous(memory_format=torch.channels_last)
 
 
 def run_predict(

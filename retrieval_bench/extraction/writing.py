@@ -70,7 +70,7 @@ class PartWriter(pl.Callback):
         self._descriptors.append(descriptors)
         self._skipped += batch["skipped"]
         if self.local:
-            self._take_local(outputs, batch["images"].shape[-2:])
+            self._take_local(outputs, batch["fed"] if "fed" in batch else batch["images"].shape[-2:])
         self.described += len(rows)
         self.advance(len(rows) + len(batch["skipped"]))
         if len(self._rows) >= self.part_images:

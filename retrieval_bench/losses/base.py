@@ -7,7 +7,7 @@ inverse cosine is worthless in half precision.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +40,15 @@ class ClassificationLoss(nn.Module, ABC):
         scale: what cosines are multiplied by.
 
     Attributes:
+        sampler: which batches it is made for, as in recipes; a run takes it where neither user nor recipe chose one.
+        instances: images of each class in such a batch; None leaves that to the recipe.
+        exact_gradient: whether its gradient is its slope, as contract tests ask; not where a weight is detached.
         weight: ``(C, D)``, Xavier-uniform at first.
     """
+
+    sampler: ClassVar[str] = "shuffle"
+    instances: ClassVar[int | None] = None
+    exact_gradient: ClassVar[bool] = True
 
     def __init__(self, dim: int, num_classes: int, scale: float):
         super().__init__()
@@ -82,7 +89,17 @@ class ClassificationLoss(nn.Module, ABC):
 
 
 class MetricLoss(nn.Module, ABC):
-    """A loss on the descriptors of a batch; images with one label belong together."""
+    """A loss on the descriptors of a batch; images with one label belong together.
+
+    Each process of a distributed run compares the images of its own batch.
+
+    Attributes:
+        sampler, instances, exact_gradient: as in `ClassificationLoss`.
+    """
+
+    sampler: ClassVar[str] = "class-balanced"
+    instances: ClassVar[int | None] = None
+    exact_gradient: ClassVar[bool] = True
 
     @abstractmethod
     def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ class CurricularFace(ClassificationLoss):
         momentum: share of the new batch in `t`.
     """
 
+    exact_gradient = False
+
     t: Tensor
 
     def __init__(self, dim: int, num_classes: int, margin: float = 0.15, scale: float = 30.0, momentum: float = 0.01):

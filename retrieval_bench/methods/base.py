@@ -2,8 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +13,8 @@ from retrieval_bench.backbones.base import Backbone
 from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
 from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat
+from retrieval_bench.methods.freezing import freeze, hold
+from retrieval_bench.methods.image_values import as_unit_range, require_rgb
 from retrieval_bench.methods.merging import merge_scales, unit
 from retrieval_bench.methods.optimisation import configure
 from retrieval_bench.methods.pyramid import image_pyramid
@@ -112,6 +114,19 @@ class RetrievalModule(pl.LightningModule, ABC):
         """
         return self.feature_losses(self.features(images), labels)
 
+    def batch_features(self, batch: Mapping[str, Any]) -> Features:
+        """The stored ``features`` of a batch, or those of its ``images``."""
+        if "features" in batch:
+            return cast(Features, batch["features"]).to(self.device)
+        return self.features(self.normalise(self.checked(batch["images"])))
+
+    def batch_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """`losses` of a batch: of its stored ``features`` where it has some, else of its ``images``."""
+        if "features" not in batch:
+            return self.losses(batch["images"], batch["labels"])
+        self._check_training(batch["labels"], len(batch["features"].maps[-1]))
+        return self.feature_losses(batch["features"], batch["labels"])
+
     def merge_exponent(self) -> float:
         """p of power means over scales, where the protocol names none."""
         return 1.0
@@ -142,6 +157,28 @@ class RetrievalModule(pl.LightningModule, ABC):
         parts = [self.embed(self.normalise(level)) for _, level in pyramid]
         return merge_scales(parts, self.protocol, self.merge_exponent())
 
+    def pyramid(self, images: Tensor, scales: Sequence[float] | None = None) -> Iterator[tuple[float, Features]]:
+        """``(B, 3, H, W)`` RGB images -> scale and features, for every scale that the protocol keeps; as `describe`."""
+        wanted = self.protocol.scales if scales is None else scales
+        for scale, level in image_pyramid(self.checked(images), wanted, self.protocol):
+            yield scale, self.features(self.normalise(level))
+
+    @torch.no_grad()
+    def described(self, pyramid: Iterable[tuple[float, Features]]) -> Tensor:
+        """As `describe`, of what `pyramid` gave: ``(B, D)`` float32, unit L2 norm."""
+        parts = [self.head(features) for _, features in pyramid]
+        return merge_scales(parts, self.protocol, self.merge_exponent())
+
+    def described_scales(self, *, local: bool) -> tuple[float, ...]:
+        """The scales of the pyramids that `predict_step` can take in place of images.
+
+        Raises:
+            InputError: local features, where the method makes them of the images themselves.
+        """
+        if local:
+            raise InputError(f"{self.method} makes no local features of stored ones; set train.stored_features=false")
+        return self.protocol.scales if self.extraction_scales is None else self.extraction_scales
+
     def local_features(self, images: Tensor) -> list[LocalFeatures]:
         """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels.
 
@@ -159,31 +196,21 @@ class RetrievalModule(pl.LightningModule, ABC):
         Raises:
             InputError: the model was built without ``num_classes``, a label is out of range, or images are wrong.
         """
+        self._check_training(labels, len(images))
+        return self.training_losses(self.normalise(self.checked(images, describing=False)), labels.to(self.device))
+
+    def _check_training(self, labels: Tensor, count: int) -> None:
         classes = self.settings.get("num_classes")
         if not classes:
             raise InputError(f"{self.method} was built without num_classes; give it to create_model to train")
-        check_labels(labels, len(images), classes)
-        return self.training_losses(self.normalise(self.checked(images, describing=False)), labels.to(self.device))
+        check_labels(labels, count, classes)
 
     def checked(self, images: Tensor, *, describing: bool = True) -> Tensor:
         """RGB images as float in [0, 1] on the model's device, or an error that says what they are instead."""
         if describing and self.training:
             raise InputError("the model is in training mode, where batch statistics leak between images; call .eval()")
-        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-            raise InputError(f"images must be (B, 3, H, W) RGB, got shape {tuple(images.shape)}")
-        images = images.to(self.device, non_blocking=True)
-        if images.dtype == torch.uint8:
-            return images.float() / 255
-        if not images.dtype.is_floating_point:
-            raise InputError(f"images must be uint8 or float in [0, 1], got {str(images.dtype).removeprefix('torch.')}")
-        low, high = images.aminmax()
-        # Resampling may overshoot [0, 1] a little; 0..255 or already normalised values lie far outside.
-        if not (float(low) >= -1 and float(high) <= 2):
-            raise InputError(
-                f"float images must be RGB in [0, 1], got values from {float(low):.3g} to {float(high):.3g}; "
-                "give uint8 or divide by 255, and leave normalisation to the method"
-            )
-        return images.float()
+        require_rgb(images)
+        return as_unit_range(images.to(self.device, non_blocking=True))
 
     def normalise(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] -> the mean, deviation and channel order that the weights expect."""
@@ -191,8 +218,8 @@ class RetrievalModule(pl.LightningModule, ABC):
         return normalised.flip(1) if self.protocol.channel_order == "bgr" else normalised
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """One step on ``images`` and ``labels``; every loss is logged."""
-        losses = self.losses(batch["images"], batch["labels"])
+        """One step on ``images``, or stored ``features``, and ``labels``; every loss is logged."""
+        losses = self.batch_losses(batch)
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in losses.items()},
             prog_bar=False,
@@ -207,9 +234,10 @@ class RetrievalModule(pl.LightningModule, ABC):
     ) -> dict[str, Tensor] | None:
         """Losses on held-out images of the training classes; descriptors of the retrieval split."""
         if self.trainer.datamodule.validation_roles[dataloader_idx] == "retrieval":  # type: ignore[attr-defined]
-            described = self.describe(batch["images"], scales=(1.0,))
+            stored = batch.get("pyramid")
+            described = self.describe(batch["images"], scales=(1.0,)) if stored is None else self.described(stored)
             return {"indices": batch["indices"], "labels": batch["labels"], "descriptors": described}
-        losses = self.losses(batch["images"], batch["labels"])
+        losses = self.batch_losses(batch)
         self.log_dict(
             {f"validation/{name}": value for name, value in losses.items()},
             batch_size=len(batch["labels"]),
@@ -219,11 +247,26 @@ class RetrievalModule(pl.LightningModule, ABC):
         return None
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
-        """``indices`` and ``images`` of one shape -> ``indices``, ``descriptors`` and, if asked, ``local_features``."""
+        """``indices`` and ``images`` of one shape -> ``indices``, ``descriptors`` and, if asked, ``local_features``.
+
+        In place of the images a batch may have their ``pyramid`` at `described_scales`, as `pyramid` gives it.
+        """
+        if "pyramid" in batch:
+            return {"indices": batch["indices"], "descriptors": self.described(batch["pyramid"])}
         result = {"indices": batch["indices"], "descriptors": self.describe(batch["images"], self.extraction_scales)}
         if self.extract_local:
             result["local_features"] = self.local_features(batch["images"])
         return result
+
+    def configure_model(self) -> None:
+        """Take what the recipe freezes out of training. Lightning's loop comes here after `setup`."""
+        freeze(self, self.recipe)
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch, but what the recipe freezes stays in evaluation mode."""
+        super().train(mode)
+        hold(self, self.recipe)
+        return self
 
     def on_train_epoch_start(self) -> None:
         """Fix the running statistics where the recipe says so; the affine parameters still learn."""
@@ -244,5 +287,6 @@ class RetrievalModule(pl.LightningModule, ABC):
         """JSON with the method and its constructor arguments, as stored in checkpoints."""
         settings = dict(self.settings)
         # The trained tensors replace what the backbone started from.
-        settings["backbone"] = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights")}
+        kept = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights")}
+        settings["backbone"] = kept | dict(getattr(getattr(self, "backbone", None), "portable", {}))
         return json.dumps({"method": self.method, "settings": settings, "trained_on": self.trained_on})

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from retrieval_bench.methods.parts import named_batch_attention
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.weights.names import bare_inside, rename
 from retrieval_bench.weights.provenance import Provenance, read_provenance
@@ -189,18 +190,18 @@ def own_entry(extra: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
 
 
 def replaced_parts(checkpoint: Checkpoint, wanted: Mapping[str, Any]) -> dict[str, str]:
-    """Prefix -> new name, for `load_weights`, of each pooling or loss that is not the checkpoint's.
+    """Prefix -> new name, for `load_weights`, of each pooling, loss or batch attention that is not the checkpoint's.
 
     A published file that does not tell its part counts as replaced where one was named: its tensors fit if it was the
-    same.
-
-    Args:
-        checkpoint: that was read.
-        wanted: what the user asked for: part -> mapping with ``name`` and options.
+    same. `wanted` is what the user asked for: part -> mapping with ``name`` and options.
     """
     named = {part: wanted[part].get("name") for part in ("pooling", "loss") if part in wanted}
     stored = {part: (checkpoint.settings.get(part) or {}).get("name") for part in named}
-    return {f"{part}.": name for part, name in named.items() if name is not None and name != stored[part]}
+    replaced = {f"{part}.": name for part, name in named.items() if name is not None and name != stored[part]}
+    losses = (wanted.get("loss", {}), checkpoint.settings.get("loss") or {})
+    asked, kept = (named_batch_attention(loss.get("batch_attention"))["name"] for loss in losses)
+    changed = "batch_attention" in losses[0] and asked != kept
+    return replaced | ({"loss.batch_attention.": asked or "none"} if changed else {})
 
 
 def new_classifier(checkpoint: Checkpoint, num_classes: int | None, prefixes: Sequence[str]) -> dict[str, str]:

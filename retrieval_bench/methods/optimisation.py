@@ -14,7 +14,8 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Trainable parameters with their weight decay and learning-rate factor.
 
     ``decay="weights"`` exempts one-dimensional parameters and biases (SpCa ``add_weight_decay``). A
-    ``pooling_lr_factor`` other than 1 takes the pooling's parameters out of decay and scales their rate (cirtorch).
+    ``pooling_lr_factor`` other than 1 takes the pooling's parameters out of decay and scales their rate (cirtorch);
+    ``batch_attention_lr_factor`` scales the rate alone.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -22,7 +23,8 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
             continue
         exempt = recipe.decay == "weights" and (parameter.ndim <= 1 or name.endswith(".bias"))
         pooled = recipe.pooling_lr_factor != 1 and ".pooling." in f".{name}"
-        factor = recipe.pooling_lr_factor if pooled else 1.0
+        attending = ".batch_attention." in f".{name}"
+        factor = recipe.pooling_lr_factor if pooled else recipe.batch_attention_lr_factor if attending else 1.0
         decay = 0.0 if exempt or pooled else recipe.weight_decay
         groups.setdefault((decay, factor), []).append(parameter)
     return [

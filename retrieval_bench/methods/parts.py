@@ -6,8 +6,10 @@ from typing import Any
 from torch import nn
 
 from retrieval_bench.backbones import Backbone, create_backbone
+from retrieval_bench.batch_attention import BATCH_ATTENTIONS, attach
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.pooling import POOLINGS, Pooling
+from retrieval_bench.settings.errors import InputError, nearest
 
 Part = Mapping[str, Any]
 
@@ -32,7 +34,8 @@ def build_backbone(part: Part, stages: int, pooling: Part) -> Backbone:
         InputError: unknown parts or options, or a backbone without what is read.
     """
     options = {key: value for key, value in part.items() if key != "name"}
-    needs = getattr(POOLINGS.get(pooling["name"]), "needs", ())
+    needs_with = getattr(POOLINGS.get(pooling["name"]), "needs_with", lambda _: ())
+    needs = needs_with(pooling)
     count = max(stages, 2) if "earlier stage" in needs else stages
     return create_backbone(part["name"], out_stages=tuple(range(-count, 0)), tokens="tokens" in needs, **options)
 
@@ -52,11 +55,51 @@ def build_pooling(part: Part, in_channels: int, backbone: Backbone) -> Pooling:
 def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | None:
     """The loss of a part for descriptors of `dim`; None where there are no classes to train on.
 
+    Beside the options of the loss itself, its part may have ``batch_attention``: a part by name, or a mapping with
+    ``name`` and options, or None.
+
     Raises:
         InputError: an unknown part or option.
     """
-    options = {key: value for key, value in part.items() if key != "name"}
+    options = {key: value for key, value in part.items() if key not in ("name", "batch_attention")}
+    given = {"in_channels": dim, "dim": dim, "num_classes": num_classes}
+    settable = [key for key in LOSSES.options(part["name"]) if key not in given]
+    for key in options:
+        if key not in settable:
+            raise InputError(nearest(key, [*settable, "batch_attention"], noun=f"option of loss {part['name']!r}"))
+    attention = named_batch_attention(part.get("batch_attention"))
+    name = attention.pop("name")
     if num_classes is None:
-        LOSSES.check(part["name"], options, in_channels=dim, dim=dim, num_classes=num_classes)
+        LOSSES.check(part["name"], options, **given)
+        if name is not None:
+            BATCH_ATTENTIONS.check(name, attention, dim=dim)
         return None
-    return LOSSES.create(part["name"], options, in_channels=dim, dim=dim, num_classes=num_classes)
+    loss: nn.Module = LOSSES.create(part["name"], options, **given)
+    if name is not None:
+        attach(loss, BATCH_ATTENTIONS.create(name, attention, dim=dim))
+    return loss
+
+
+def named_batch_attention(given: Any) -> dict[str, Any]:
+    """What a loss has under ``batch_attention`` as a mapping with ``name``, which is None where there is none.
+
+    Raises:
+        InputError: options without a name, or what is neither a name nor a mapping.
+    """
+    if given is None or isinstance(given, str):
+        return {"name": None if given == "none" else given}
+    if not isinstance(given, Mapping):
+        raise InputError(f"loss.batch_attention must be a name or a mapping with name and options, got {given!r}")
+    if given.get("name") is None and (options := [key for key in given if key != "name"]):
+        raise InputError(
+            f"loss.batch_attention.{options[0]} is an option of no batch attention; name one as well, such as "
+            f"loss.batch_attention={BATCH_ATTENTIONS.names()[0]}"
+        )
+    return {"name": None, **given}
+
+
+def batches_of_loss(part: Part) -> dict[str, Any]:
+    """The recipe's keys that the loss of a part asks for: ``sampler``, and ``instances`` where it says how many."""
+    loss = LOSSES.get(part["name"])
+    asked = {key: getattr(loss, key, None) for key in ("sampler", "instances")}
+    return {key: value for key, value in asked.items() if value is not None}

@@ -1,7 +1,7 @@
 """What every pooling head is, and how it is found by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
 from torch import Tensor, nn
@@ -25,14 +25,22 @@ class Pooling(nn.Module, ABC):
         needs: what `forward` takes after the map, in this order: ``"earlier stage"``, the map ``(B, C_e, H_e, W_e)``
             of the stage before the last; ``"tokens"``, ``(B, T, C_t)``, the class token first. Backbones that have
             none are refused.
+        order_matters: whether the result depends on where in the map a value stands. Where it is declared, the contract
+            tests hold it; None declares nothing.
     """
 
     out_channels: int
     needs: ClassVar[tuple[Need, ...]] = ()
+    order_matters: ClassVar[bool | None] = None
 
     @abstractmethod
     def forward(self, feature_map: Tensor, *needed: Any, **options: Any) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C')`` of the same dtype, not normalised; any H and W from 1 up."""
+
+    @classmethod
+    def needs_with(cls, options: Mapping[str, Any]) -> tuple[Need, ...]:
+        """`needs` of a head that is built with these options; to be overridden where they decide."""
+        return cls.needs
 
     def needed(self, features: Features) -> tuple[Tensor, ...]:
         """What `forward` takes after the map."""

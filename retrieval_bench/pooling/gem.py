@@ -3,11 +3,14 @@
 Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018, eq. 3.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.precision import at_least_float32
+from retrieval_bench.settings.errors import InputError
 
 
 def generalised_mean(feature_map: Tensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
@@ -28,21 +31,39 @@ def generalised_mean(feature_map: Tensor, p: Tensor | float, eps: float = 1e-6) 
     return (peak * powers.pow(1.0 / p)).flatten(1).to(feature_map.dtype)
 
 
+def exponent(p: float, learnable: bool, count: int = 1) -> nn.Parameter:
+    """``(count,)`` exponents that all start at `p`.
+
+    Raises:
+        InputError: an exponent that is not positive.
+    """
+    if not p > 0:
+        raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive, got {p}")
+    return nn.Parameter(torch.full((count,), float(p)), requires_grad=learnable)
+
+
 @register_pooling("gem")
 class GeM(Pooling):
-    """Generalised mean with one exponent `p`, a parameter of shape ``(1,)``.
+    """GeM, the generalised mean with one exponent (Radenović et al., TPAMI 2018).
+
+    ``(mean over positions of max(x, eps)^p)^(1/p)``.
 
     Args:
-        p: its initial value; 1 is the mean, infinity the maximum.
+        p: initial value of the exponent, a parameter of shape ``(1,)``; 1 is the mean, infinity the maximum.
         eps: the least value of a position.
         learnable: whether `p` is trained; it is in the state dict either way.
+
+    Raises:
+        InputError: an exponent that is not positive.
     """
+
+    order_matters: ClassVar[bool | None] = False
 
     def __init__(self, in_channels: int, p: float = 3.0, eps: float = 1e-6, learnable: bool = True):
         super().__init__()
         self.out_channels = in_channels
         self.eps = eps
-        self.p = nn.Parameter(torch.full((1,), float(p)), requires_grad=learnable)
+        self.p = exponent(p, learnable)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C)``."""

@@ -3,28 +3,36 @@
 Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018, eq. 3.
 """
 
-import torch
-from torch import Tensor, nn
+from typing import ClassVar
+
+from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
-from retrieval_bench.pooling.gem import generalised_mean
+from retrieval_bench.pooling.gem import exponent, generalised_mean
 
 
 @register_pooling("gemmp")
 class GeMPerChannel(Pooling):
-    """Generalised mean with exponents `p` of shape ``(C,)``.
+    """GeM with one exponent per channel (Radenović et al., TPAMI 2018).
+
+    ``(mean over positions of max(x_c, eps)^p_c)^(1/p_c)``.
 
     Args:
-        p: initial value of all exponents.
+        p: initial value of all exponents, a parameter of shape ``(C,)``.
         eps: the least value of a position.
         learnable: whether `p` is trained.
+
+    Raises:
+        InputError: an exponent that is not positive.
     """
+
+    order_matters: ClassVar[bool | None] = False
 
     def __init__(self, in_channels: int, p: float = 3.0, eps: float = 1e-6, learnable: bool = True):
         super().__init__()
         self.out_channels = in_channels
         self.eps = eps
-        self.p = nn.Parameter(torch.full((in_channels,), float(p)), requires_grad=learnable)
+        self.p = exponent(p, learnable, in_channels)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C)``."""

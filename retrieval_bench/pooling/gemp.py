@@ -3,7 +3,7 @@
 Shao et al., "Global Features are All You Need for Image Retrieval and Reranking" (SuperGlobal), ICCV 2023, section 3.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -14,7 +14,9 @@ from retrieval_bench.settings.errors import InputError, nearest
 
 @register_pooling("gemp")
 class GeMPlus(Pooling):
-    """Generalised mean with a fixed exponent.
+    """GeM+, the generalised mean with a fixed, larger exponent (Shao et al., ICCV 2023).
+
+    ``(mean over positions of max(x, eps)^p)^(1/p)``.
 
     Args:
         p: the exponent, positive; SuperGlobal's is 4.6.
@@ -23,6 +25,8 @@ class GeMPlus(Pooling):
     Raises:
         InputError: an exponent that is not positive.
     """
+
+    order_matters: ClassVar[bool | None] = False
 
     def __init__(self, in_channels: int, p: float = 4.6, eps: float = 1e-8):
         super().__init__()
@@ -52,6 +56,4 @@ def mean_over_positions(in_channels: int, name: Literal["gem", "gemp"], p: float
         raise InputError(nearest(str(name), ("gem", "gemp"), noun="value of pooling.then"))
     if p is None:
         return GeM(in_channels) if name == "gem" else GeMPlus(in_channels)
-    if not p > 0:
-        raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive, got {p}")
     return GeM(in_channels, p) if name == "gem" else GeMPlus(in_channels, p)

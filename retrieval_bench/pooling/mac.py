@@ -1,5 +1,7 @@
 """MAC: the maximum over positions (Tolias, Sicre and Jégou, "Particular Object Retrieval ...", ICLR 2016)."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
@@ -7,7 +9,9 @@ from retrieval_bench.pooling.base import Pooling, register_pooling
 
 @register_pooling("mac")
 class MAC(Pooling):
-    """The maximum over positions. Equal maxima share the gradient."""
+    """MAC, ``max over positions of x`` (Tolias et al., ICLR 2016). Equal maxima share the gradient."""
+
+    order_matters: ClassVar[bool | None] = False
 
     def __init__(self, in_channels: int):
         super().__init__()

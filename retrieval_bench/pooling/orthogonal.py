@@ -7,6 +7,7 @@ sec. 3.3, eq. 2-4.
 import torch
 from torch import Tensor
 
+from retrieval_bench.pooling.full_precision import outside_autocast
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.settings.errors import InputError
 
@@ -27,7 +28,7 @@ def orthogonal_component(feature_map: Tensor, vector: Tensor) -> Tensor:
     if feature_map.ndim != 4 or vector.shape != feature_map.shape[:2]:
         shapes = f"{tuple(feature_map.shape)} and {tuple(vector.shape)}"
         raise InputError(f"orthogonal_component takes a map (B, C, H, W) and a vector (B, C), got {shapes}")
-    with torch.autocast(feature_map.device.type, enabled=False):
+    with outside_autocast(feature_map):
         local, whole = at_least_float32(feature_map), at_least_float32(vector)
         # The projection does not depend on the vector's length, so that it can be brought into range beforehand:
         # the published |v|^2 has no eps, and must neither overflow nor divide by zero. For the same reason the gradient

@@ -4,7 +4,7 @@ Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Anno
 cirtorch's, whose names for the parts (``rpool``, ``whiten``) are kept.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,9 @@ from retrieval_bench.settings.errors import InputError, nearest
 
 @register_pooling("regional")
 class RegionalGeM(Pooling):
-    """Regions are pooled, normalised, whitened and normalised again; their sum is normalised.
+    """Regional GeM or MAC of the R-MAC regions, whitened one by one and summed (Radenović et al., TPAMI 2018).
+
+    ``N(sum over regions r of N(W N(pool(x_r)) + b))`` with ``N(v) = v / (|v| + eps)``; W and b only with `whiten`.
 
     Args:
         base: how one region is pooled.
@@ -29,7 +31,12 @@ class RegionalGeM(Pooling):
         whiten: whether a linear layer C -> C follows on each region. It starts as PyTorch's default; cirtorch starts
             it from whitening learnt on regions.
         eps: the least value of a position, and what is added to norms.
+
+    Raises:
+        InputError: another base, fewer than one level, or an exponent that is not positive.
     """
+
+    order_matters: ClassVar[bool | None] = True
 
     def __init__(
         self,

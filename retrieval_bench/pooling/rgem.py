@@ -56,7 +56,9 @@ def regional_gem(feature_map: Tensor, p: float = 2.5, size: int = 5) -> Tensor:
 
 @register_pooling("rgem")
 class RegionalGeMMap(Pooling):
-    """Regional-GeM, then a generalised mean over positions.
+    """Regional-GeM (Shao et al., ICCV 2023), then a generalised mean over positions.
+
+    ``(mean over positions of y^p)^(1/p)`` with ``y = (x + (mean over a window about x of x^pr)^(1/pr)) / 2``.
 
     Args:
         pr: exponent of the regional means, from 1 up; SuperGlobal's is 2.5.

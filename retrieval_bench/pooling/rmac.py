@@ -4,6 +4,8 @@ Tolias, Sicre and Jégou, "Particular Object Retrieval with Integral Max-Pooling
 As in cirtorch, the whole map counts as one more region, and the sum is taken without whitening the regions.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
@@ -26,12 +28,19 @@ def regional_maxima(feature_map: Tensor, levels: int, eps: float = 1e-6) -> Tens
 
 @register_pooling("rmac")
 class RMAC(Pooling):
-    """R-MAC.
+    """R-MAC, the sum of normalised regional maxima (Tolias et al., ICLR 2016).
+
+    ``sum over regions r of m_r / (|m_r| + eps)`` with ``m_r = max over the positions of r of x``.
 
     Args:
         levels: of the region grid; more levels have smaller regions.
         eps: added to the norms.
+
+    Raises:
+        InputError: fewer than one level.
     """
+
+    order_matters: ClassVar[bool | None] = True
 
     def __init__(self, in_channels: int, levels: int = 3, eps: float = 1e-6):
         super().__init__()

@@ -15,7 +15,7 @@ from retrieval_bench.settings.errors import InputError
 
 @register_pooling("sgem")
 class ScaleGeM(Pooling):
-    """Pools positions with an inner head, and asks for the scales of an image to be merged by Scale-GeM.
+    """Scale-GeM (Shao et al., ICCV 2023): pools positions with an inner head, and names how scales are merged.
 
     A head sees one scale at a time, so it only names the rule, and the method's protocol takes it over. An infinite
     exponent, SuperGlobal's, takes the maximum of the scales' unit descriptors; a finite one takes the generalised mean

@@ -1,5 +1,7 @@
 """SPoC: the mean over positions (Babenko and Lempitsky, "Aggregating Deep Convolutional Features", ICCV 2015)."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
@@ -8,7 +10,9 @@ from retrieval_bench.pooling.precision import at_least_float32
 
 @register_pooling("spoc")
 class SPoC(Pooling):
-    """The mean over positions, without the centre prior of the paper."""
+    """SPoC, ``mean over positions of x`` (Babenko and Lempitsky, ICCV 2015), without the centre prior of the paper."""
+
+    order_matters: ClassVar[bool | None] = False
 
     def __init__(self, in_channels: int):
         super().__init__()

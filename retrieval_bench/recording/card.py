@@ -34,6 +34,7 @@ def protocol_card(
     reranking: str = "none",
     reranked: int = 0,
     ground_truth_in_candidates: bool = False,
+    training: str = "",
     warnings: list[str],
 ) -> ProtocolCard:
     """The card of a run.
@@ -43,6 +44,7 @@ def protocol_card(
         ranked: database rows ranked per query.
         whitening: of finished descriptors.
         reranking, reranked, ground_truth_in_candidates: of the second stage.
+        training: what learnt, on which views.
         warnings: what a reader has to know.
     """
     protocol = model.protocol
@@ -65,6 +67,7 @@ def protocol_card(
         reranked=reranked,
         ground_truth_in_candidates=ground_truth_in_candidates,
         train_set=model.trained_on,
+        training=training,
         weights=_weights(settings, model.weights_source),
         weights_digest=model_digest(model),
         implementation=model.card.implementation,

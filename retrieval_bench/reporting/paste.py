@@ -24,6 +24,7 @@ _LATEX = {
     "→": r"$\rightarrow$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "…": r"\dots{}",
+    "±": r"$\pm$",
     NOTHING: "--",
 }
 

@@ -14,7 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from retrieval_bench.reporting.tables import STAGE_LABELS
 
-_RC: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "report", "font.family": "sans-serif", "font.size": 9}
+PLOT_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "sans-serif",
+    "font.size": 9,
+}
 _SIZE = (3.5, 2.3)
 _BINS = np.linspace(0, 100, 11)
 _BARS: tuple[dict[str, Any], ...] = (
@@ -54,7 +59,7 @@ def training_curves(validation: Sequence[Mapping[str, float]]) -> dict[str, str]
 
 
 def _distribution(level: str, bars: Sequence[np.ndarray], stages: Sequence[str], top: int) -> str:
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _panel_axes()
         width = 8.6 / len(bars)
         for number, (counts, stage) in enumerate(zip(bars, stages, strict=False)):
@@ -73,12 +78,12 @@ def _distribution(level: str, bars: Sequence[np.ndarray], stages: Sequence[str],
             f"{STAGE_LABELS.get(stage, stage)}: {', '.join(map(str, counts))}"
             for stage, counts in zip(stages, bars, strict=False)
         )
-        return _svg(figure, f"ap-{level}", f"Queries by {level} AP, in ten steps from 0 to 100 %. {said}")
+        return inline_svg(figure, f"ap-{level}", f"Queries by {level} AP, in ten steps from 0 to 100 %. {said}")
 
 
 def _curves(title: str, names: Sequence[str], epochs: Sequence[float], rows: Sequence[Mapping[str, float]]) -> str:
     factor = 100 if title == "mAP (%)" else 1
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(PLOT_STYLE):
         figure, axes = _panel_axes()
         for number, name in enumerate(names):
             style, marker, grey = _LINES[number % len(_LINES)]
@@ -90,7 +95,9 @@ def _curves(title: str, names: Sequence[str], epochs: Sequence[float], rows: Seq
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=8)
         last = ", ".join(f"{name} {factor * rows[-1].get(name, np.nan):.4g}" for name in names)
-        return _svg(figure, "curve-" + re.sub(r"\W+", "-", title), f"{title} over {len(rows)} epochs; last: {last}")
+        return inline_svg(
+            figure, "curve-" + re.sub(r"\W+", "-", title), f"{title} over {len(rows)} epochs; last: {last}"
+        )
 
 
 def _panel(name: str) -> str:
@@ -114,7 +121,14 @@ def _panel_axes() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as SVG to stand in a page.
+
+    Args:
+        figure: drawn under `PLOT_STYLE`.
+        name: its own on the page; begins all ids in it.
+        description: for those who cannot see it.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True)
     svg = buffer.getvalue()

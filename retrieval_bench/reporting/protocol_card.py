@@ -40,6 +40,7 @@ def compact_card(record: RunRecord) -> Table:
             ("search", f"{card.search}; {cut}"),
             ("re-ranking", reranking),
             ("training set", card.train_set),
+            *([("training", card.training)] if card.training else []),
             ("weights", f"{card.weights} ({shown(card.weights_digest)})"),
             ("implementation", card.implementation),
         ]
@@ -73,6 +74,7 @@ def full_card(record: RunRecord) -> Table:
             ("candidates re-ranked", str(card.reranked)),
             ("ground truth chose candidates", shown(card.ground_truth_in_candidates)),
             ("training set", card.train_set),
+            *([("training", card.training)] if card.training else []),
             ("weights", card.weights),
             ("weights (sha256)", card.weights_digest),
             ("implementation", card.implementation),

@@ -115,12 +115,10 @@ def comparison_table(records: Sequence[RunRecord], p_values: Sequence[Sequence[f
     rows = []
     for run, record in enumerate(records):
         differences = card_differences(record.card, reference) if reference else []
-        letter = ""
-        if differences:
-            letter = letters.setdefault("; ".join(differences), _letter(len(letters)))
+        own = letters.setdefault("; ".join(differences), letter(len(letters))) if differences else ""
         said = card_warnings(record)
         warnings += [f"! {record.title}: {warning}" for warning in said]
-        mark = " ".join(part for part in (letter, "!" if said else "") if part)
+        mark = " ".join(part for part in (own, "!" if said else "") if part)
         for number, stage in enumerate(record.stages):
             name = (Cell(record.title, mark=f" ({mark})" if mark else ""),)
             where = (Cell(record.dataset),) if several_datasets else ()
@@ -129,7 +127,7 @@ def comparison_table(records: Sequence[RunRecord], p_values: Sequence[Sequence[f
             rows.append((*name, *where, Cell(stage_label(stage, record)), *_map_cells(stage), *test, *precision))
     if p_values:
         notes.append(TEST_NOTE)
-    notes += [f"({letter}) {_kind(difference)}: {difference}" for difference, letter in letters.items()]
+    notes += [f"({mark}) {whose_difference(difference)}: {difference}" for difference, mark in letters.items()]
     columns = (
         Column("Run", numeric=False),
         *((Column("Dataset", numeric=False),) if several_datasets else ()),
@@ -148,8 +146,8 @@ def probability(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _kind(differences: str) -> str:
-    """A protocol of the method's own is part of the method; anything else makes figures of another task."""
+def whose_difference(differences: str) -> str:
+    """What differing cards mean: a method's own protocol is part of it; anything else makes figures of another task."""
     own = all(phrase.startswith("protocol.") for phrase in differences.split("; "))
     return "under a protocol of its own" if own else "not comparable"
 
@@ -185,5 +183,6 @@ def _query_counts(record: RunRecord) -> str:
     return f"Queries with positives: {counts} (of {record.card.queries}); database: {record.card.database} images."
 
 
-def _letter(index: int) -> str:
+def letter(index: int) -> str:
+    """The mark of a note: a to z, then aa."""
     return ascii_lowercase[index % 26] * (1 + index // 26)

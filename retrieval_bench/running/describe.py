@@ -9,6 +9,7 @@ from torch import Tensor
 from retrieval_bench.extraction.extract import extract_to_store
 from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.running.frozen import features_of
 from retrieval_bench.running.state import RunState
 from retrieval_bench.search import search
 from retrieval_bench.settings.run import RunSettings
@@ -34,6 +35,7 @@ def extract_list(
         accelerator=settings.runtime.accelerator,
         precision=None if chosen == "32-true" else chosen,
         title=title,
+        stored=features_of(settings, model, images, f"features to {title}", local=local),
     )
 
 

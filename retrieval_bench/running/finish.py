@@ -10,10 +10,12 @@ import torch
 
 from retrieval_bench.evaluation import Result
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.parts import named_batch_attention
 from retrieval_bench.recording.card import protocol_card
 from retrieval_bench.recording.figures import per_query_table, stage
 from retrieval_bench.recording.gallery import Verify, gallery
 from retrieval_bench.recording.provenance import provenance
+from retrieval_bench.running.frozen import training_note
 from retrieval_bench.running.rankings import write_rankings
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.record import RunRecord
@@ -46,6 +48,7 @@ def make_record(
     if torch.cuda.is_available():
         state.cost("peak GPU memory", torch.cuda.max_memory_allocated() / 2**20, "MiB")
     parts = {kind: str(model.settings[kind]["name"]) for kind in ("backbone", "pooling", "loss")}
+    attention = named_batch_attention(model.settings["loss"].get("batch_attention"))["name"]
     reranker = settings.rerank.name
     warnings = [*state.warnings]
     if overlap := dataset.facts.get("train/test overlap"):
@@ -55,9 +58,11 @@ def make_record(
     options = ", ".join(f"{key}={value}" for key, value in settings.rerank.options.items())
     return RunRecord(
         run_id=state.folder.name,
-        title=settings.title or _title(model, settings.pooling.name, settings.loss.name, parts["backbone"]),
+        title=settings.title or _title(model, settings.pooling.name, settings.loss.name, parts["backbone"], attention),
         method=settings.method,
-        parts=parts | ({} if reranker is None else {"re-ranker": reranker}),
+        parts=parts
+        | ({} if attention is None else {"batch attention": attention})
+        | ({} if reranker is None else {"re-ranker": reranker}),
         dataset=dataset.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         stages=[
@@ -74,6 +79,7 @@ def make_record(
             reranking="none" if reranker is None else f"{reranker} ({options or 'defaults'})",
             reranked=state.reranked,
             ground_truth_in_candidates=state.ground_truth_used,
+            training=training_note(settings, model, trained is not None),
             warnings=warnings,
         ),
         provenance=provenance(settings.seed, str(model.device.type)),
@@ -102,8 +108,9 @@ def write_run(
     record.write(folder)
 
 
-def _title(model: RetrievalModule, pooling: str | None, loss: str | None, backbone: str) -> str:
-    swapped = [f"{kind} {name}" for kind, name in (("pooling", pooling), ("loss", loss)) if name is not None]
+def _title(model: RetrievalModule, pooling: str | None, loss: str | None, backbone: str, attention: str | None) -> str:
+    named = (("pooling", pooling), ("loss", loss), ("batch attention", attention))
+    swapped = [f"{kind} {name}" for kind, name in named if name is not None]
     return ", ".join([f"{model.card.title} {backbone}", *swapped])
 
 

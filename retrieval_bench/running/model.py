@@ -1,12 +1,17 @@
 """The model of a run, trained if the run trains."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from retrieval_bench.data.module import RetrievalDataModule
+from retrieval_bench.frozen.data import FeatureDataModule
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.parts import batches_of_loss
 from retrieval_bench.methods.registry import create_model
+from retrieval_bench.running.frozen import feature_source, stores_features, with_views
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.recipe import Recipe
 from retrieval_bench.settings.run import PartSettings, RunSettings
 from retrieval_bench.settings.stages import training_stages
 from retrieval_bench.training.fit import Trained, fit
@@ -25,9 +30,9 @@ def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool
         weights=settings.weights,
         **settings.model,
     )
-    stages = training_stages(settings.train, model.recipes).values()
+    stages = stages_of(settings, model).values()
     model.recipe = next(iter(stages))
-    hard = next((stage.sampler for stage in stages if stage.sampler.startswith("hard")), None)
+    hard = next((stage.sampler for stage in stages if stage.sampler in ("hard-tuples", "hard-triplets")), None)
     if training and hard is not None and settings.extract.on_error == "skip":
         raise InputError(
             f"the {hard} of {settings.method} stand in a fixed order, which extract.on_error=skip would break; mend "
@@ -40,12 +45,19 @@ def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool
     return model
 
 
+def stages_of(settings: RunSettings, model: RetrievalModule) -> dict[str, Recipe]:
+    """The recipes of a run by name; batches are those that the loss is made for, where nobody chose others."""
+    stages = training_stages(settings.train, model.recipes, batches_of_loss(model.settings["loss"]))
+    return with_views(settings, model, stages)
+
+
 def resolved(settings: RunSettings, model: RetrievalModule) -> RunSettings:
     """The settings with nothing left to defaults: the parts and options of the model, every value of the recipe."""
     chosen = dict(model.settings)
     chosen.pop("num_classes", None)
     parts = {kind: PartSettings(**chosen.pop(kind)) for kind in ("backbone", "pooling", "loss")}
-    train = settings.train.model_copy(update=model.recipe.model_dump())
+    decided = {**model.recipe.model_dump(), "stored_features": stores_features(settings, model)}
+    train = settings.train.model_copy(update=decided)
     return settings.model_copy(update={**parts, "model": chosen, "train": train})
 
 
@@ -69,20 +81,23 @@ def train(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) ->
     settings = state.settings
     assert dataset.train is not None
     model.trained_on = f"{dataset.name} train: {len(dataset.train)} images, {len(dataset.train.classes)} classes"
-    stages = training_stages(settings.train, model.recipes)
+    stages = stages_of(settings, model)
+    source = feature_source(settings, model, state.console) if stores_features(settings, model) else None
     parts = []
     for name, recipe in stages.items():
         model.recipe = recipe
-        data = RetrievalDataModule(
-            dataset,
-            recipe,
-            model.protocol,
-            seed=settings.seed,
-            workers=settings.runtime.workers,
-            batch_size_extract=settings.extract.batch_size,
-            cache="memory" if settings.train.cache_images else "none",
-            validation_share=settings.train.validation_share,
-            on_error=settings.extract.on_error,
+        options: dict[str, Any] = {
+            "seed": settings.seed,
+            "workers": settings.runtime.workers,
+            "batch_size_extract": settings.extract.batch_size,
+            "cache": "memory" if settings.train.cache_images else "none",
+            "validation_share": settings.train.validation_share,
+            "on_error": settings.extract.on_error,
+        }
+        data = (
+            RetrievalDataModule(dataset, recipe, model.protocol, **options)
+            if source is None
+            else FeatureDataModule(dataset, recipe, source, **options)
         )
         folder = state.folder if name == list(stages)[-1] else state.folder / "stages" / name
         parts.append(fit(model, data, folder, settings.runtime, validate_every=settings.train.validate_every))

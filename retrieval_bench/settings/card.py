@@ -29,6 +29,7 @@ class ProtocolCard(BaseModel):
     reranked: int = Field(default=0, description="candidates re-ranked per query")
     ground_truth_in_candidates: bool = Field(default=False, description="ground truth chose what was re-ranked")
     train_set: str = Field(description="what the weights were trained on")
+    training: str = Field(default="", description="what learnt in this run, and on which views of the images")
     weights: str = Field(description="'trained in this run', or the file's name and format")
     weights_digest: str = Field(description="sha256 over the model's tensors")
     implementation: str = Field(default="re-implementation", description="how far the code is the authors'")

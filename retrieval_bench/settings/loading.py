@@ -4,10 +4,13 @@ defaults < ``configs/methods/<method>.yaml`` < ``configs/datasets/<dataset>.yaml
 
 A dataset file may hold a section ``from_scratch``, which applies only where no weights are given: the sizes at which a
 network trains on that dataset in little time. Below ``from_scratch.methods`` stands what single methods need otherwise.
+
+Files of plug-ins that a YAML file names stand relative to that file, so that both can be passed on together; every
+other path, and plug-ins on the command line, stand relative to the current folder.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,11 @@ from retrieval_bench.settings.places import config_folder
 from retrieval_bench.settings.run import PartSettings, RunSettings
 
 PARTS = ("dataset", "backbone", "pooling", "loss", "rerank")
+
+PARTS_OF_PARTS = {"loss": ("batch_attention",)}
+"""Options of a part that are parts themselves: a name, and options of their own below it."""
+
+_BY_NAME = {*PARTS, *(inner for names in PARTS_OF_PARTS.values() for inner in names)}
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,10 +49,7 @@ def load_settings(overrides: Sequence[str] = (), config: Path | None = None) -> 
         InputError: a missing or malformed file, an unknown key (with the nearest known one), or a wrong type.
     """
     given = read_yaml(config) if config is not None else {}
-    parsed = [parse_override(override) for override in overrides]
-    # A part's name drops the options below it, so names come before options whatever their order.
-    for override in sorted(parsed, key=lambda one: not _names_part(one)):
-        merge(given, override)
+    merge_all(given, [parse_override(override) for override in overrides])
     return layered(given)
 
 
@@ -100,6 +105,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         special = scratch.get("methods")
         if isinstance(special, dict):
             content["from_scratch"]["methods"] = {name: _all_spelt_out(layer) for name, layer in special.items()}
+    content |= _plugins_beside(path, content)
     return _all_spelt_out(content)
 
 
@@ -116,10 +122,22 @@ def parse_override(text: str) -> dict[str, Any]:
         parsed = _parse(value) if value else None
     except yaml.YAMLError:
         parsed = value
+    return nested(key, parsed)
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """``section.key`` and its value as a nested mapping, with a part given by its name spelt out."""
     first, *rest = key.split(".")
     for name in reversed(rest):
-        parsed = {name: parsed}
-    return {first: _spelt_out(first, parsed)}
+        value = {name: value}
+    return {first: _spelt_out(first, value)}
+
+
+def merge_all(base: dict[str, Any], layers: Iterable[Mapping[str, Any]]) -> None:
+    """Lay settings of one rank over `base`, in place."""
+    # A part's name drops the options below it, so names come before options whatever their order.
+    for layer in sorted(layers, key=_depth_of_name):
+        merge(base, layer)
 
 
 def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -128,15 +146,27 @@ def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
         below = base.get(key)
         if not (isinstance(below, dict) and isinstance(value, Mapping)):
             base[key] = dict(value) if isinstance(value, Mapping) else value
-        elif key in PARTS and "name" in value and value["name"] != below.get("name"):
+        elif key in _BY_NAME and "name" in value and value["name"] != below.get("name"):
             base[key] = dict(value)
         else:
             merge(below, value)
 
 
 def dump(settings: RunSettings) -> str:
-    """The settings as YAML that `load_settings` reads back."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """The settings as YAML that `load_settings` reads back, wherever it is kept."""
+    values = settings.model_dump(mode="json")
+    values["plugins"] = [str(file.expanduser().absolute()) for file in settings.plugins]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _plugins_beside(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The plug-ins that a YAML file names, from its own folder."""
+    files = content.get("plugins")
+    if isinstance(files, str):
+        return {"plugins": str(path.parent / Path(files).expanduser())}
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        return {}
+    return {"plugins": [str(path.parent / Path(file).expanduser()) for file in files]}
 
 
 def _all_spelt_out(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +176,14 @@ def _all_spelt_out(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _spelt_out(key: str, value: Any) -> Any:
     if key in PARTS and (value is None or isinstance(value, str)):
         return {"name": None if value in (None, "none") else value}
+    inner = PARTS_OF_PARTS.get(key, ())
+    if isinstance(value, Mapping) and any(name in value for name in inner):
+        return {
+            name: {"name": None if part in (None, "none") else part}
+            if name in inner and (part is None or isinstance(part, str))
+            else part
+            for name, part in value.items()
+        }
     return value
 
 
@@ -153,8 +191,16 @@ def _parse(text: str) -> Any:
     return yaml.load(text, _Loader)
 
 
-def _names_part(override: Mapping[str, Any]) -> bool:
-    return any(key in PARTS and isinstance(value, Mapping) and "name" in value for key, value in override.items())
+def _depth_of_name(override: Mapping[str, Any]) -> int:
+    """0 for what names a part, 1 for what names a part of a part, 2 for everything else."""
+    for key, value in override.items():
+        if key in PARTS and isinstance(value, Mapping):
+            if "name" in value:
+                return 0
+            inner = [value.get(name) for name in PARTS_OF_PARTS.get(key, ())]
+            if any(isinstance(part, Mapping) and "name" in part for part in inner):
+                return 1
+    return 2
 
 
 def _name(part: Any) -> str | None:

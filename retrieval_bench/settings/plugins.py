@@ -2,56 +2,81 @@
 
 import hashlib
 import importlib.util
+import linecache
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.registry import forget
 
 GROUP = "retrieval_bench.plugins"
 """Entry points of this group are modules that register parts when imported."""
+
+_LOADED: dict[str, str] = {}
+"""Module of a plug-in file -> sha256 of the content that was run."""
 
 
 def load_plugins(files: Sequence[Path]) -> list[str]:
     """Import the given files and every installed entry point.
 
+    A file that has changed since it was loaded is loaded again; its parts take the place of their older selves.
+
     Returns:
         one line for each entry point that could not be imported; it does not take the rest down.
 
     Raises:
-        InputError: a file that is missing or fails to import; it is named.
+        InputError: a file that is missing or fails to import, or that registers a name that is taken; it is named.
     """
     for file in files:
         _load(file)
     failures = []
     for entry in entry_points(group=GROUP):
+        known = entry.module in sys.modules
         try:
             entry.load()
-        except Exception as error:
-            failures.append(f"plug-in {entry.name} ({entry.value}) failed to import: {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            if not known:
+                forget(entry.module)
+            failures.append(f"plug-in {entry.name} ({entry.value}) failed to import: {_reason(error)}")
     return failures
+
+
+def module_name(file: Path) -> str:
+    """The name under which a plug-in file is imported; files of one stem in different folders are different modules."""
+    path = file.expanduser().resolve()
+    return f"retrieval_bench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def _load(file: Path) -> None:
     path = file.expanduser().resolve()
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     if not path.is_file():
-        raise InputError(f"no plug-in file at {file}; check --plugin")
-    # Files of one stem in different folders are different modules.
-    name = f"retrieval_bench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    loaded = sys.modules.get(name)
-    if loaded is not None and Path(str(loaded.__file__)) == path:
+        raise InputError(f"no plug-in file at {shown}; check --plugin and plugins")
+    name = module_name(file)
+    source = path.read_bytes()
+    content = hashlib.sha256(source).hexdigest()
+    if name in sys.modules and _LOADED.get(name) == content:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{file} is no Python file; a plug-in ends in .py")
+        raise InputError(f"{shown} is no Python file; a plug-in ends in .py")
+    forget(name)
+    linecache.checkcache(str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except InputError:
+        # Compiled here and not by the loader, whose cache takes an edit of one size within one second for none.
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise
-    except Exception as error:
-        del sys.modules[name]
-        raise InputError(f"plug-in {file} failed to import: {type(error).__name__}: {error}") from error
+        forget(name)
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"plug-in {shown} failed to import: {_reason(error)}") from error
+    _LOADED[name] = content
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

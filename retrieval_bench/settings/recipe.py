@@ -16,11 +16,15 @@ class Recipe(BaseModel):
 
     stage: int = Field(default=1, ge=1, description="of a method that trains in several stages: which one this is")
     then: str | None = Field(default=None, description="recipe of the stage that follows; null: none")
-    sampler: Literal["shuffle", "class-balanced", "hard-tuples", "hard-triplets"] = Field(
+    sampler: Literal["shuffle", "class-balanced", "hard-negatives", "hard-tuples", "hard-triplets"] = Field(
         default="shuffle",
-        description="which images make a batch; the hard ones are mined by the model before the stage",
+        description="which images make a batch; hard-negatives: class-balanced, with classes that the model confuses, "
+        "mined again and again; hard-tuples and hard-triplets are mined by the model before their stage",
     )
-    instances: int = Field(default=2, ge=1, description="images of each class in a class-balanced batch")
+    instances: int = Field(
+        default=2, ge=1, description="images of each class in a batch of class-balanced or hard-negatives"
+    )
+    mine_every: int = Field(default=1, ge=1, description="epochs between two minings of hard-negatives")
     tuple_size: int = Field(default=8, ge=3, description="anchor, positive and negatives of one hard tuple")
     hard_share: tuple[float, float] = Field(
         default=(0.0, 1.0), description="of hard negatives among those of hard-triplets, in the first and last epoch"
@@ -37,6 +41,9 @@ class Recipe(BaseModel):
     decay: Literal["weights", "all"] = Field(
         default="weights", description="weights: parameters of one dimension and biases are exempt; all: none is"
     )
+    batch_attention_lr_factor: float = Field(
+        default=1.0, gt=0, description="on the loss's batch attention; 0.1 in BatchFormer's long-tail code"
+    )
     pooling_lr_factor: float = Field(default=1.0, gt=0, description="on the parameters of the pooling head, undecayed")
     schedule: Literal["warmup-cosine", "epoch-cosine", "exponential", "linear", "constant"] = "warmup-cosine"
     warmup_epochs: float = Field(default=5, ge=0)
@@ -45,7 +52,15 @@ class Recipe(BaseModel):
     gamma: float = Field(default=0.99, gt=0, le=1, description="of the exponential schedule, per epoch")
     clip_norm: float = Field(default=0.0, ge=0, description="global gradient norm; 0 is off")
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average per step; 0 is off")
+    freeze: Literal["none", "backbone"] = Field(
+        default="none",
+        description="backbone: its parameters and running statistics stay as they are; only what stands on it learns",
+    )
     freeze_batchnorm: bool = Field(default=False, description="running statistics fixed, as in GeM's recipe")
+    views: Literal["random", "centre"] = Field(
+        default="random",
+        description="of training images: random crop, flip, jitter and lighting; or the centre crop of validation",
+    )
     crop_scale: tuple[float, float] = Field(default=(0.2, 1.0), description="area of the random resized crop")
     crop_ratio: tuple[float, float] = Field(default=(3 / 4, 4 / 3), description="aspect ratio of that crop")
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of a horizontal flip")

@@ -7,12 +7,24 @@ so that a new file is found with no edit anywhere else. The options of a part ar
 import importlib
 import inspect
 import pkgutil
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval_bench.settings.errors import InputError, nearest
+
+SECTIONS = {"re-ranker": "rerank", "method": "model"}
+"""Kinds whose options stand in a section of the settings that is called otherwise."""
+
+_EVERY: "weakref.WeakSet[Registry]" = weakref.WeakSet()
+
+
+def forget(module: str) -> None:
+    """Take back every part that `module` registered, whatever its kind."""
+    for registry in _EVERY:
+        registry.drop(module)
 
 
 class Registry:
@@ -21,13 +33,18 @@ class Registry:
     Args:
         kind: what a part is called in messages, such as ``"pooling"``.
         package: the package whose modules register the built-in parts when imported.
+
+    Attributes:
+        section: of the settings, where the options of its parts stand.
     """
 
     def __init__(self, kind: str, package: str):
         self.kind = kind
         self.package = package
+        self.section = SECTIONS.get(kind, kind)
         self._parts: dict[str, Callable[..., Any]] = {}
         self._loaded = False
+        _EVERY.add(self)
 
     def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """A decorator that enters a class or function under `name`.
@@ -37,15 +54,22 @@ class Registry:
         """
 
         def enter(part: Callable[..., Any]) -> Callable[..., Any]:
+            # Built-in parts come first, so that a name that is taken is the newcomer's fault, whoever is loaded first.
+            if part.__module__.partition(".")[0] != self.package.partition(".")[0]:
+                self._load()
             other = self._parts.get(name)
-            if other is not None and _origin(other) != _origin(part):
+            if other is not None and origin(other) != origin(part):
                 raise InputError(
-                    f"two {self.kind} parts are called {name!r}: {_origin(other)} and {_origin(part)}; rename one"
+                    f"two {self.kind} parts are called {name!r}: {origin(other)} and {origin(part)}; rename one"
                 )
             self._parts[name] = part
             return part
 
         return enter
+
+    def drop(self, module: str) -> None:
+        """Take back the parts that `module` registered."""
+        self._parts = {name: part for name, part in self._parts.items() if part.__module__ != module}
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -88,7 +112,7 @@ class Registry:
             and key not in arguments
         ]
         if missing:
-            raise InputError(f"{self.kind} {name!r} needs {', '.join(missing)}: set {self.kind}.{missing[0]}=...")
+            raise InputError(f"{self.kind} {name!r} needs {', '.join(missing)}: set {self.section}.{missing[0]}=...")
         return self.get(name)(**(arguments | typed))
 
     def check(self, name: str, options: Mapping[str, Any], **given: Any) -> dict[str, Any]:
@@ -138,5 +162,10 @@ def _choices(hint: Any) -> list[str]:
     return [word for part in get_args(hint) for word in _choices(part)]
 
 
-def _origin(part: Callable[..., Any]) -> str:
-    return f"{inspect.getsourcefile(part)}:{part.__qualname__}"
+def origin(part: Callable[..., Any]) -> str:
+    """The file of a part, and its name in it."""
+    try:
+        file = inspect.getsourcefile(part)
+    except TypeError:  # typed into a session
+        file = part.__module__
+    return f"{file}:{part.__qualname__}"

@@ -1,9 +1,9 @@
 """What a run is: one typed object, from YAML files and ``section.key=value`` overrides."""
 
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from retrieval_bench.settings.recipe import Recipe
 
@@ -47,6 +47,14 @@ class TrainSettings(RecipeOverrides):  # type: ignore[valid-type, misc]
     enabled: bool | None = Field(default=None, description="null: train unless weights are given")
     recipe: str = Field(default="base", description="one of the method's recipes; keys of a recipe override it")
     cache_images: bool = Field(default=True, description="keep decoded training images in memory where they fit")
+    stored_features: bool | None = Field(
+        default=None,
+        description="train and evaluate on stored feature maps of the frozen backbone, one centre view per training "
+        "image; null: where freeze=backbone, the method can and views=random was not asked for",
+    )
+    feature_dtype: Literal["float32", "float16"] = Field(
+        default="float32", description="of stored feature maps; float32 keeps every bit, float16 halves the store"
+    )
     validation_share: float = Field(default=0.05, ge=0, lt=1, description="of each training class, held out")
     validate_every: int = Field(default=1, ge=1, description="epochs between two validations")
 
@@ -109,6 +117,11 @@ class RuntimeSettings(BaseModel):
     workers: int | None = Field(default=None, ge=0, description="loader processes; null: as many as cores, at most 8")
 
 
+def _absolute(file: Path) -> Path:
+    """The same file from wherever the settings are read again."""
+    return file.expanduser().absolute()
+
+
 class RunSettings(BaseModel):
     """Everything that decides a run."""
 
@@ -131,4 +144,6 @@ class RunSettings(BaseModel):
     runtime: RuntimeSettings = RuntimeSettings()
     seed: int = Field(default=0, ge=0)
     runs: Path = Field(default=Path("runs"), description="where run folders go")
-    plugins: list[Path] = Field(default_factory=list, description="Python files that register parts")
+    plugins: list[Annotated[Path, AfterValidator(_absolute)]] = Field(
+        default_factory=list, description="Python files that register parts"
+    )

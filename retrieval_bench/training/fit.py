@@ -10,14 +10,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.settings.run import RuntimeSettings
+from retrieval_bench.training.averaging import MovingAverage
 from retrieval_bench.training.history import History
 from retrieval_bench.training.joint_batchnorm import JointStatistics
+from retrieval_bench.training.mining import HardNegativeMining
 from retrieval_bench.training.pictures import TrainingPictures
 from retrieval_bench.training.progress import TrainingProgress
 from retrieval_bench.training.validation import RetrievalValidation
@@ -79,6 +81,7 @@ def fit(
         enable_version_counter=False,
     )
     callbacks: list[Callback] = [
+        HardNegativeMining(),
         RetrievalValidation(),
         TrainingPictures(),
         LearningRateMonitor("step"),
@@ -87,7 +90,7 @@ def fit(
         checkpoints,
     ]
     if recipe.ema:
-        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema))
+        callbacks.insert(0, MovingAverage(recipe.ema))
     on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
     with quiet():
         trainer = pl.Trainer(

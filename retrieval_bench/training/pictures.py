@@ -17,14 +17,15 @@ SHOWN = 16
 class TrainingPictures(Callback):
     """Draws the first training batch, and after each validated epoch the attention over held-out images.
 
-    A module with an ``attention_maps(images) -> (B, 1, H, W)`` has its attention drawn.
+    A module with an ``attention_maps(images) -> (B, 1, H, W)`` has its attention drawn. Batches of stored features have
+    no images to draw.
     """
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Draw the first batch of the run."""
-        if trainer.global_step == 0 and batch_idx == 0:
+        if trainer.global_step == 0 and batch_idx == 0 and "images" in batch:
             self._draw(trainer, "train/batch", make_grid(batch["images"][:SHOWN], nrow=4))
 
     def on_validation_batch_end(
@@ -38,7 +39,7 @@ class TrainingPictures(Callback):
     ) -> None:
         """Draw the attention over the first validation batch."""
         attention = getattr(pl_module, "attention_maps", None)
-        if batch_idx == 0 and dataloader_idx == 0 and attention is not None:
+        if batch_idx == 0 and dataloader_idx == 0 and attention is not None and "images" in batch:
             images = batch["images"][:SHOWN]
             self._draw(trainer, "validation/attention", make_grid(overlay(images, attention(images)), nrow=4))
 

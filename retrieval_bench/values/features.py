@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -16,3 +17,8 @@ class Features(NamedTuple):
 
     maps: tuple[Tensor, ...]
     tokens: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Features":
+        """The same on a device."""
+        tokens = None if self.tokens is None else self.tokens.to(device)
+        return Features(tuple(each.to(device) for each in self.maps), tokens)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
@@ -90,3 +91,53 @@ def test_a_tensor_of_another_shape_is_listed_once_whatever_its_spelling(tmp_path
     torch.save({"state_dict": state}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"backbone: 1 misshaped: model\.conv1\.weight \(64, 1, 7, 7\)"):
         create_backbone("resnet18", weights=tmp_path / "w.pth")
+
+
+def test_position_embeddings_of_another_size_are_resized(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    state = timm.create_model("test_vit", img_size=64).state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    body = create_backbone("test_vit", img_size=96, weights=tmp_path / "w.safetensors").body
+    grid = state["pos_embed"][:, 1:].reshape(1, 4, 4, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(grid, (6, 6), mode="bicubic", antialias=True).permute(0, 2, 3, 1).reshape(1, 36, -1)
+    own = body.model.pos_embed
+    torch.testing.assert_close(own, torch.cat([state["pos_embed"][:, :1], resized], 1), atol=1e-5, rtol=1e-5)
+    assert torch.equal(body.model.blocks[0].attn.qkv.weight, state["blocks.0.attn.qkv.weight"])
+
+
+def test_a_form_that_timm_translates(tmp_path: Path) -> None:
+    options = {"depth": 2, "embed_dim": 64, "num_heads": 2}
+    torch.manual_seed(5)
+    state = timm.create_model("vit_small_patch14_dinov2", **options).state_dict()
+    published = {key.replace("ls1.gamma", "ls1.gamma"): value for key, value in state.items()}
+    published["mask_token"] = torch.zeros(1, 64)
+    torch.save(published, tmp_path / "w.pth")
+    backbone = create_backbone("vit_small_patch14_dinov2", weights=tmp_path / "w.pth", **options)
+    own = {key.removeprefix("model."): value for key, value in backbone.body.state_dict().items()}
+    assert all(torch.equal(value, state[key]) for key, value in own.items())
+
+
+def test_what_a_translation_leaves_out_is_named(tmp_path: Path) -> None:
+    state = {"old.weight": torch.ones(3, 2), "old.bias": torch.ones(3), "extra": torch.ones(1)}
+    save_file(state, tmp_path / "w.safetensors")
+    layer = nn.Sequential(nn.Linear(2, 3))
+    unused = load_backbone_weights(
+        layer, tmp_path / "w.safetensors", reader=lambda s: {"0.weight": s["old.weight"], "0.bias": s["old.bias"] * 2}
+    )
+    assert set(unused) == {"old.bias", "extra"}
+    assert set(unused.values()) == {"merged, split or left out by timm's reader for this architecture"}
+    assert layer[0].bias.tolist() == [2, 2, 2]
+
+
+def test_complaints_are_about_the_file_where_no_translation_helps(tmp_path: Path) -> None:
+    save_file({"stranger": torch.ones(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"missing: .*1 unexpected: stranger"):
+        create_backbone("test_vit", weights=tmp_path / "w.safetensors")
+
+
+def test_a_final_norm_that_a_file_lacks_is_missing(tmp_path: Path) -> None:
+    state = {key: value for key, value in donor("test_vit").items() if not key.startswith("norm.")}
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"2 missing: model\.norm\.weight, model\.norm\.bias"):
+        create_backbone("test_vit", weights=tmp_path / "w.safetensors")
+    create_backbone("test_vit", weights=tmp_path / "w.safetensors", final_norm=False)

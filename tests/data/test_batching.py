@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from retrieval_bench.data.batching import training_sampler
+from retrieval_bench.data.hard_negatives import HardNegativeSampler
 from retrieval_bench.data.hard_triplets import HardTripletSampler
 from retrieval_bench.data.hard_tuples import HardTupleSampler
 from retrieval_bench.data.samplers import ClassBalancedSampler, EpochSampler
@@ -17,6 +18,7 @@ LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     [
         ({}, EpochSampler),
         ({"sampler": "class-balanced"}, ClassBalancedSampler),
+        ({"sampler": "hard-negatives"}, HardNegativeSampler),
         ({"sampler": "hard-tuples", "tuple_size": 4}, HardTupleSampler),
         ({"sampler": "hard-triplets", "tuple_size": 3}, HardTripletSampler),
     ],

@@ -1,4 +1,4 @@
-"""Run by a test, once per process: gathers over two ranks, and MadaCos on the halves of one batch."""
+"""Run by a test, once per process: gathers over two ranks, MadaCos and AdaCos on the halves of one batch."""
 
 import sys
 from pathlib import Path
@@ -35,6 +35,12 @@ def main(rank: int, meeting: Path) -> None:
         own = loss.cosines(descriptors[half]).gather(1, labels[half, None])
         assert torch.equal(loss.last["median"], own.median()), "evaluation goes by the process's own batch"
         torch.save({"part": part, **joint}, meeting.parent / f"{background}_{rank}.pt")
+
+    torch.manual_seed(0)
+    adacos = LOSSES.create("adacos", {}, dim=12, num_classes=6)
+    descriptors = adacos.weight.detach()[labels] + 0.05 * torch.randn(10, 12, generator=generator)
+    part = adacos(descriptors[half], labels[half]).detach()
+    torch.save({"part": part, "scale": adacos.scale}, meeting.parent / f"adacos_{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 

@@ -45,3 +45,20 @@ def test_madacos_of_two_processes_is_that_of_the_whole_batch(folder: Path) -> No
             assert torch.equal(ranks[0][key], ranks[1][key]), key
             torch.testing.assert_close(ranks[0][key], value.detach(), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close((ranks[0]["part"] + ranks[1]["part"]) / 2, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_adacos_of_two_processes_is_that_of_the_whole_batch(folder: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(6, (10,), generator=generator)
+    for _ in range(3):  # what the processes drew before
+        torch.randn(10, 12, generator=generator)
+    torch.manual_seed(0)
+    loss = LOSSES.create("adacos", {}, dim=12, num_classes=6)
+    start = loss.scale.clone()
+    descriptors = loss.weight.detach()[labels] + 0.05 * torch.randn(10, 12, generator=generator)
+    whole = loss(descriptors, labels).detach()
+    ranks = [torch.load(folder / f"adacos_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert not torch.equal(loss.scale, start)
+    assert torch.equal(ranks[0]["scale"], ranks[1]["scale"])
+    torch.testing.assert_close(ranks[0]["scale"], loss.scale)
+    torch.testing.assert_close((ranks[0]["part"] + ranks[1]["part"]) / 2, whole)

@@ -159,3 +159,15 @@ def test_the_optimiser_steps_through_the_schedule(optimiser, kind):
 def test_sgd_without_momentum_is_possible():
     stepper = configure(Net(), Recipe(momentum=0.0), 4)["optimizer"]
     assert not stepper.param_groups[0]["nesterov"]
+
+
+def test_batch_attention_has_a_rate_of_its_own():
+    model = nn.Module()
+    model.loss = nn.Linear(2, 2)
+    model.loss.batch_attention = nn.Linear(2, 2)
+    groups = parameter_groups(model, Recipe(lr=1.0, batch_attention_lr_factor=0.1))
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert rates[id(model.loss.weight)] == 1.0
+    assert rates[id(model.loss.batch_attention.weight)] == 0.1
+    assert decays[id(model.loss.batch_attention.weight)] == decays[id(model.loss.weight)] > 0

@@ -9,6 +9,7 @@ import retrieval_bench as rb
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.methods.parts import resolve
 from retrieval_bench.methods.registry import METHODS
+from retrieval_bench.pooling import POOLINGS
 from retrieval_bench.settings.errors import InputError
 
 
@@ -20,10 +21,17 @@ def test_gem_and_delg_take_both():
     assert {"gem", "delg"} <= set(takers("pooling")) & set(takers("loss"))
 
 
-@pytest.mark.parametrize("pooling", rb.list_poolings())
-@pytest.mark.parametrize("method", takers("pooling"))
+KINDS_OF_POOLING = ("gem", "sgem", "netvlad", "dolg")
+"""One of each kind that methods may treat differently: GeM, one with tensors of its own, another width, two stages."""
+
+SWAPS = [(method, pooling) for method in takers("pooling") for pooling in KINDS_OF_POOLING]
+SWAPS += [("gem", pooling) for pooling in rb.list_poolings() if pooling not in KINDS_OF_POOLING]
+
+
+@pytest.mark.parametrize(("method", "pooling"), SWAPS)
 def test_poolings(method, pooling, build, pictures):
-    model = build(method, pooling=pooling)
+    needs = POOLINGS.get(pooling).needs
+    model = build(method, pooling=pooling, **({"backbone": "test_vit"} if "tokens" in needs else {}))
     assert model.settings["pooling"]["name"] == pooling
     described = model.describe(pictures(2, 50, 41))
     assert described.shape == (2, 16)

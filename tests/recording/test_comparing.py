@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from retrieval_bench.evaluation import paired_permutation_test
-from retrieval_bench.recording.comparing import p_values
+from retrieval_bench.recording.comparing import p_values, p_values_over_seeds
 from retrieval_bench.settings.card import ProtocolCard
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.protocol import Protocol
@@ -85,3 +85,16 @@ def test_other_ground_truth_or_queries_are_not_tested(tmp_path):
 def test_an_unfinished_run(tmp_path):
     with pytest.raises(InputError, match=r"no record\.json"):
         p_values([tmp_path])
+
+
+def test_over_seeds_the_mean_ap_of_each_query_is_tested(tmp_path):
+    rows = [
+        [finished(tmp_path / "a0", **{"global": BASE}), finished(tmp_path / "a1", **{"global": BASE + 0.02})],
+        [finished(tmp_path / "b0", **{"global": SLIGHTLY}), finished(tmp_path / "b1", **{"global": SAME})],
+        [finished(tmp_path / "c0", digest="h", **{"global": BETTER})],
+        [],
+        [finished(tmp_path / "d0", **{"global": BASE}), finished(tmp_path / "d1", digest="h", **{"global": BASE})],
+    ]
+    expected = paired_permutation_test((SLIGHTLY + SAME) / 2, BASE + 0.01, np.random.default_rng(0)).p_value
+    assert p_values_over_seeds(rows) == [[None], [pytest.approx(expected)], [None], [], [None]]
+    assert p_values_over_seeds([[], []]) == [[], []]

@@ -99,7 +99,6 @@ def test_what_does_not_decide_figures_is_not_in_the_digest(tmp_path, given):
         {"extract": {"scales": [1.0]}},
         {"search": {"k": 5}},
         {"runtime": {"precision": "bf16-mixed"}},
-        {"plugins": ["mine.py"]},
     ],
     ids=str,
 )

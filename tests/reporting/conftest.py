@@ -73,6 +73,7 @@ def make_card() -> Callable[..., ProtocolCard]:
             "reranking": "geometric: affine, 1000 hypotheses",
             "reranked": 100,
             "train_set": "synthetic train landmarks",
+            "training": "whole network, random views",
             "weights": "trained in this run",
             "weights_digest": "fedcba9876543210" * 4,
         }

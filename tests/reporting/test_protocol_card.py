@@ -17,7 +17,7 @@ def test_the_full_card_holds_every_field_and_whole_digests(make_record, make_car
     assert said["ranked rows"] == "the first 100"
     assert said["scales"] == "0.7071, 1, 1.414"
     assert said["licence"] == "generated"
-    assert len(full_card(make_record()).rows) == 17 + 1 + len(Protocol.model_fields)
+    assert len(full_card(make_record()).rows) == 18 + 1 + len(Protocol.model_fields)
 
 
 def test_no_size_limit_reads_as_it_is(make_record, make_card):

@@ -1,9 +1,17 @@
-"""Stages of a training as one."""
+"""The model of a run: its recipe, its resolved settings, and stages of a training as one."""
 
 from pathlib import Path
 
-from retrieval_bench.running.model import joined
+import pytest
+
+from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.running.model import build_model, joined, resolved, stages_of
+from retrieval_bench.settings.loading import load_settings
+from retrieval_bench.settings.recipe import Recipe
+from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.settings.stages import training_stages
 from retrieval_bench.training.fit import Trained
+from retrieval_bench.values.dataset import ImageList, LabelledImages, RetrievalDataset
 
 
 def test_epochs_count_on_over_stages():
@@ -13,3 +21,56 @@ def test_epochs_count_on_over_stages():
     assert [row["epoch"] for row in whole.history] == [1, 2, 3]
     assert [row["lr"] for row in whole.history] == [0.1, 0.05, 0.01]
     assert (whole.seconds, whole.images, whole.checkpoint) == (5.0, 30, Path("b"))
+
+
+TINY = ("backbone=test_resnet", "model.dim=16")
+
+
+def settings_of(*overrides: str) -> RunSettings:
+    return load_settings([*TINY, *overrides])
+
+
+def built(settings: RunSettings) -> tuple[RetrievalModule, Recipe]:
+    images = ImageList(["a"], [Path("a.png")])
+    train = LabelledImages([Path("a.png")] * 4, [0, 0, 1, 1], ["one", "two"])
+    dataset = RetrievalDataset("drawn", Path(), images, images, [{"easy": [0]}], train, None)
+    model = build_model(settings, dataset, training=True)
+    return model, model.recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sampler", "instances"),
+    [
+        ((), "shuffle", 2),
+        (("loss=triplet",), "class-balanced", 2),
+        (("loss=smoothap",), "class-balanced", 4),
+        (("loss=smoothap", "train.instances=3"), "class-balanced", 3),
+        (("loss=smoothap", "train.sampler=shuffle"), "shuffle", 4),
+        (("loss=smoothap", "train.sampler=hard-negatives", "train.mine_every=3"), "hard-negatives", 4),
+        (("method=cvnet", "loss=smoothap"), "class-balanced", 2),
+    ],
+    ids=str,
+)
+def test_a_run_takes_the_batches_that_its_loss_is_made_for(overrides, sampler, instances):
+    settings = settings_of(*overrides)
+    model, recipe = built(settings)
+    assert (recipe.sampler, recipe.instances) == (sampler, instances)
+    shown = resolved(settings, model).train
+    assert (shown.sampler, shown.instances) == (sampler, instances)
+    assert training_stages(shown, model.recipes)[shown.recipe].sampler == sampler
+
+
+def test_every_later_stage_of_its_own_stays():
+    settings = settings_of("method=cfcd", "loss=smoothap")
+    model, _ = built(settings)
+    assert [stage.sampler for stage in stages_of(settings, model).values()] == ["class-balanced", "hard-tuples"]
+
+
+def test_hard_negatives_do_not_mind_broken_images():
+    built(settings_of("loss=smoothap", "train.sampler=hard-negatives", "extract.on_error=skip"))
+
+
+def test_batch_attention_shows_in_the_resolved_settings():
+    settings = settings_of("loss=smoothap", "loss.batch_attention=batchformer", "loss.batch_attention.heads=2")
+    model, _ = built(settings)
+    assert resolved(settings, model).loss.options["batch_attention"] == {"name": "batchformer", "heads": 2}

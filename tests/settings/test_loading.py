@@ -9,6 +9,7 @@ from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import dump, layered, load_settings, merge, parse_override, read_yaml
 from retrieval_bench.settings.places import config_folder
 from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.studies.definition import read_study
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS = {
@@ -293,6 +294,9 @@ def test_there_are_presets():
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_every_file_of_configs_loads(path):
+    if path.parent.name == "studies":
+        assert read_study(path).name
+        return
     content = read_yaml(path)
     content.pop("from_scratch", None)
     assert isinstance(layered(content), RunSettings)
@@ -300,3 +304,20 @@ def test_every_file_of_configs_loads(path):
         assert content["method"] == path.stem
     if path.parent.name == "datasets":
         assert content["dataset"]["name"] == path.stem
+
+
+def test_plugins_of_a_yaml_file_stand_beside_it(tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("plugins: [my_gem.py, /else/where.py]\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(config=Path("study/mine.yaml")).plugins == [folder / "my_gem.py", Path("/else/where.py")]
+    assert load_settings(["plugins=[my_gem.py]"], Path("study/mine.yaml")).plugins == [tmp_path / "my_gem.py"]
+
+
+def test_dumped_plugins_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(["plugins=[my_gem.py]"])
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "config.yaml").write_text(dump(settings))
+    assert load_settings(config=tmp_path / "runs" / "config.yaml").plugins == [tmp_path / "my_gem.py"]

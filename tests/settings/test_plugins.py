@@ -1,5 +1,6 @@
 """The user's own files: loaded once, and every failure names the file."""
 
+import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -131,3 +132,60 @@ def test_a_failing_entry_point_is_told_and_takes_nothing_down(tmp_path, monkeypa
     assert "bad (no_such_package_here.parts)" in told[0]
     assert "ModuleNotFoundError" in told[0]
     assert "entry_that_works_for_test" in sys.modules
+
+
+def test_a_file_that_was_edited_is_loaded_again(tmp_path):
+    file = write(tmp_path / "mine.py")
+    load_plugins([file])
+    first = POOLINGS.get("my_pool")
+    write(file, cls="Renamed")
+    load_plugins([file])
+    assert POOLINGS.get("my_pool") is not first
+    assert POOLINGS.get("my_pool").__name__ == "Renamed"
+
+
+def test_a_part_that_was_renamed_leaves_no_trace(tmp_path):
+    file = write(tmp_path / "mine.py")
+    load_plugins([file])
+    load_plugins([write(file, name="other_pool")])
+    assert "other_pool" in POOLINGS.names()
+    assert "my_pool" not in POOLINGS.names()
+
+
+def test_a_failing_file_leaves_no_part_behind(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(PART.format(name="my_pool", cls="MyPool") + "\n1 / 0\n")
+    with pytest.raises(InputError, match="ZeroDivisionError"):
+        load_plugins([file])
+    assert "my_pool" not in POOLINGS.names()
+
+
+def test_a_file_that_ends_the_program_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text("raise SystemExit('bye')\n")
+    with pytest.raises(InputError, match=r"mine\.py failed to import: SystemExit: bye"):
+        load_plugins([tmp_path / "mine.py"])
+
+
+def test_an_entry_point_that_takes_a_built_in_name_is_told_and_the_built_in_stays(tmp_path, monkeypatch):
+    source = PART.format(name="my_other_pool", cls="Mine") + PART.format(name="gem", cls="GeM")
+    (tmp_path / "shadowing_for_test.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: [EntryPoint("shadow", "shadowing_for_test", plugins.GROUP)]
+    )
+    (told,) = load_plugins([])
+    assert "'gem'" in told
+    assert "shadowing_for_test.py" in told
+    assert POOLINGS.get("gem").__module__ == "retrieval_bench.pooling.gem"
+    assert "my_other_pool" not in POOLINGS.names()
+
+
+def test_a_built_in_name_is_taken_whoever_is_loaded_first(tmp_path):
+    file = write(tmp_path / "mine.py", "gem")
+    imports = "from pathlib import Path\nfrom retrieval_bench.settings.plugins import load_plugins\n"
+    code = f"{imports}load_plugins([Path({str(file)!r})])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "two pooling parts are called 'gem'" in last
+    assert "pooling/gem.py" in last
+    assert "mine.py" in last

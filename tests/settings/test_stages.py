@@ -97,3 +97,39 @@ def test_recipes_in_a_circle():
 def test_an_unknown_follower():
     with pytest.raises(InputError, match="unknown recipe 'nowhere'"):
         training_stages(TrainSettings(), {"base": Recipe(then="nowhere")})
+
+
+WISH = {"sampler": "class-balanced", "instances": 4}
+
+
+def test_batches_are_those_that_the_loss_asks_for():
+    (recipe,) = training_stages(TrainSettings(), RECIPES, WISH).values()
+    assert (recipe.sampler, recipe.instances, recipe.batch_size) == ("class-balanced", 4, 128)
+    (recipe,) = training_stages(TrainSettings(batch_size=30), RECIPES, WISH).values()
+    assert recipe.batch_size == 28
+
+
+def test_who_chooses_a_sampler_has_it_whatever_the_loss_asks_for():
+    (recipe,) = training_stages(TrainSettings(sampler="shuffle"), RECIPES, WISH).values()
+    assert recipe.sampler == "shuffle"
+    (recipe,) = training_stages(TrainSettings(instances=3), RECIPES, WISH).values()
+    assert (recipe.sampler, recipe.instances) == ("class-balanced", 3)
+    (recipe,) = training_stages(TrainSettings(sampler="hard-negatives"), RECIPES, WISH).values()
+    assert (recipe.sampler, recipe.instances) == ("hard-negatives", 4)
+
+
+def test_a_recipe_with_a_sampler_of_its_own_keeps_it():
+    first, second = training_stages(TrainSettings(recipe="two"), RECIPES, WISH).values()
+    assert (first.sampler, first.instances) == ("class-balanced", 4)
+    assert second == RECIPES["second"]
+    recipes = {"base": Recipe(sampler="class-balanced", instances=2)}
+    assert training_stages(TrainSettings(), recipes, WISH)["base"].instances == 2
+
+
+def test_a_loss_that_shuffles_changes_nothing():
+    assert training_stages(TrainSettings(), RECIPES, {"sampler": "shuffle"}) == {"base": RECIPES["base"]}
+
+
+def test_a_sampler_that_there_is_not():
+    with pytest.raises(InputError, match=r"train\.sampler='balanced'"):
+        training_stages(TrainSettings(), RECIPES, {"sampler": "balanced"})

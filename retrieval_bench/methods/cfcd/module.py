@@ -135,7 +135,7 @@ class Cfcd(RetrievalModule):
         """The class that the model, in evaluation mode, takes each image of a loader for.
 
         Args:
-            loader: batches of ``images`` and ``indices``, of a dataset of N images.
+            loader: batches of ``images`` or stored ``features``, and ``indices``, of a dataset of N images.
 
         Returns:
             ``(N,)`` int64 on the CPU, by index: the class of the largest cosine. -1 for images that the loader left
@@ -147,7 +147,7 @@ class Cfcd(RetrievalModule):
         training = self.training
         self.eval()
         for batch in loader:
-            cosines = self.loss.cosines(self.embed(self.normalise(self.checked(batch["images"]))))
+            cosines = self.loss.cosines(self.head(self.batch_features(batch)))
             found[batch["indices"]] = cosines.argmax(dim=1).cpu()
         self.train(training)
         return found

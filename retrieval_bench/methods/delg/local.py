@@ -6,24 +6,11 @@ reconstruction. `NormalisedBranch` is feymanpriv/DELG's: 512-D descriptors from 
 autoencoder.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class LocalMaps:
-    """Dense local features.
-
-    Attributes:
-        descriptors: ``(B, d, H, W)``, unit L2 norm over channels.
-        scores: ``(B, 1, H, W)`` attention, positive.
-    """
-
-    descriptors: Tensor
-    scores: Tensor
+from retrieval_bench.pooling.attentive import AttendedDescriptors, LocalMaps, positive_scores
 
 
 class AutoencoderBranch(nn.Module):
@@ -51,7 +38,7 @@ class AutoencoderBranch(nn.Module):
 
     def attention(self, feature_map: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, 1, H, W)`` scores."""
-        return F.softplus(self.score(F.relu(self.norm(self.hidden(feature_map)))))
+        return positive_scores(self.norm(self.hidden(feature_map)), self.score)
 
     def training_losses(self, feature_map: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``attention`` (cross-entropy) and ``reconstruction`` (mean squared error) losses of a detached map."""
@@ -69,7 +56,7 @@ class AutoencoderBranch(nn.Module):
         return (self.attention(feature_map) * F.normalize(reconstruction, dim=1)).mean(dim=(2, 3))
 
 
-class NormalisedBranch(nn.Module):
+class NormalisedBranch(AttendedDescriptors):
     """feymanpriv/DELG's branch (``SpatialAttention2d``): descriptors before the ReLU, scores after it.
 
     Args:
@@ -79,16 +66,8 @@ class NormalisedBranch(nn.Module):
     """
 
     def __init__(self, in_channels: int, local_dim: int, num_classes: int | None):
-        super().__init__()
-        self.hidden = nn.Conv2d(in_channels, local_dim, 1)
-        self.norm = nn.BatchNorm2d(local_dim)
-        self.score = nn.Conv2d(local_dim, 1, 1)
+        super().__init__(in_channels, local_dim)
         self.classifier = None if num_classes is None else nn.Linear(local_dim, num_classes)
-
-    def forward(self, feature_map: Tensor) -> LocalMaps:
-        """``(B, C, H, W)`` -> dense local features."""
-        hidden = self.norm(self.hidden(feature_map))
-        return LocalMaps(F.normalize(hidden, dim=1), F.softplus(self.score(F.relu(hidden))))
 
     def training_losses(self, feature_map: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The ``attention`` loss (cross-entropy of the attended descriptors' mean) of a detached map."""

@@ -1,6 +1,6 @@
 """DELG: one backbone, a global descriptor and attentive local features (Cao, Araujo, Sim, ECCV 2020)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.delg.card import CARD
 from retrieval_bench.methods.delg.checkpoint import FORMATS
-from retrieval_bench.methods.delg.local import AutoencoderBranch, LocalMaps, NormalisedBranch
+from retrieval_bench.methods.delg.local import AutoencoderBranch, NormalisedBranch
 from retrieval_bench.methods.delg.presets import PRESETS
 from retrieval_bench.methods.delg.recipes import RECIPES
 from retrieval_bench.methods.delg.selection import Selection, select
 from retrieval_bench.methods.merging import merge_scales
 from retrieval_bench.methods.parts import build_backbone, build_loss, build_pooling, resolve
-from retrieval_bench.methods.pyramid import image_pyramid
 from retrieval_bench.methods.registry import register_method
+from retrieval_bench.pooling.attentive import LocalMaps
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.values.features import Features
 from retrieval_bench.values.local_features import LocalFeatures
@@ -119,7 +119,7 @@ class Delg(RetrievalModule):
     def feature_losses(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
         """``global``, ``attention`` and, in the paper's variant, ``reconstruction``; ``loss`` is their weighted sum."""
         assert self.loss is not None
-        local = self.local.training_losses(features.maps[0], labels)
+        local = self.local.training_losses(features.maps[-2], labels)
         losses = {"global": self.loss(self.head(features), labels), **local}
         weighted = [self.weights_of_losses.get(name, 1.0) * value for name, value in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
@@ -129,7 +129,7 @@ class Delg(RetrievalModule):
         """Attentive local features of ``(B, 3, H, W)`` RGB images, one entry per image; keypoints in input pixels."""
         self._require_local_branch()
         scales = self.settings["local_scales"]
-        maps = [self.local(features.maps[0]) for _, features in self._pyramid(images, scales)]
+        maps = [self.local(features.maps[-2]) for _, features in self.pyramid(images, scales)]
         return self._select(maps, scales, len(images))
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
@@ -140,16 +140,23 @@ class Delg(RetrievalModule):
         wanted = self.extraction_scales or self.protocol.scales
         local_scales = self.settings["local_scales"]
         parts, maps = {}, {}
-        for scale, features in self._pyramid(batch["images"], sorted({*wanted, *local_scales})):
+        stored = batch.get("pyramid")
+        pyramid = self.pyramid(batch["images"], self.described_scales(local=True)) if stored is None else stored
+        for scale, features in pyramid:
             if scale in wanted:
                 parts[scale] = self.head(features)
             if scale in local_scales:
-                maps[scale] = self.local(features.maps[0])
+                maps[scale] = self.local(features.maps[-2])
         return {
             "indices": batch["indices"],
             "descriptors": merge_scales([parts[scale] for scale in wanted], self.protocol, self.merge_exponent()),
-            "local_features": self._select([maps[s] for s in local_scales], local_scales, len(batch["images"])),
+            "local_features": self._select([maps[s] for s in local_scales], local_scales, len(batch["indices"])),
         }
+
+    def described_scales(self, *, local: bool) -> tuple[float, ...]:
+        """As in the base; with local features, the union of both pyramids."""
+        scales = super().described_scales(local=False)
+        return tuple(sorted({*scales, *self.settings["local_scales"]})) if local else scales
 
     @torch.no_grad()
     def attention_maps(self, images: Tensor) -> Tensor:
@@ -159,10 +166,6 @@ class Delg(RetrievalModule):
     def _require_local_branch(self) -> None:
         if "local.hidden.weight" in self.absent_weights:
             raise InputError(f"the weights {self.weights_source} hold no local branch; give a whole DELG checkpoint")
-
-    def _pyramid(self, images: Tensor, scales: Sequence[float]) -> Iterator[tuple[float, Features]]:
-        for scale, level in image_pyramid(self.checked(images), scales, self.protocol):
-            yield scale, self.features(self.normalise(level))
 
     def _select(self, maps: Sequence[LocalMaps], scales: Sequence[float], count: int) -> list[LocalFeatures]:
         stride = self.backbone.strides[0]

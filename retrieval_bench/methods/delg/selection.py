@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from retrieval_bench.methods.delg.local import LocalMaps
+from retrieval_bench.pooling.attentive import LocalMaps
 from retrieval_bench.values.local_features import LocalFeatures
 
 RECEPTIVE_FIELD = 291.0

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.dolg.card import CARD
 from retrieval_bench.methods.dolg.checkpoint import FORMATS
-from retrieval_bench.methods.dolg.fusion import FUSIONS
-from retrieval_bench.methods.dolg.local import LocalBranch
 from retrieval_bench.methods.dolg.recipes import RECIPES
 from retrieval_bench.methods.parts import build_backbone, build_loss, build_pooling, resolve
 from retrieval_bench.methods.protocols import pycls_protocol
 from retrieval_bench.methods.registry import register_method
+from retrieval_bench.pooling.dolg.fusion import FUSIONS
+from retrieval_bench.pooling.dolg.local import LocalBranch
 from retrieval_bench.values.features import Features
 
 

@@ -12,7 +12,7 @@ from retrieval_bench.methods.registry import register_method
 from retrieval_bench.methods.senet.card import CARD
 from retrieval_bench.methods.senet.checkpoint import FORMATS
 from retrieval_bench.methods.senet.recipes import RECIPES
-from retrieval_bench.methods.senet.structure import StructuralModule
+from retrieval_bench.pooling.senet.structure import StructuralModule
 from retrieval_bench.values.features import Features
 
 

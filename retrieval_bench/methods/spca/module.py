@@ -10,9 +10,9 @@ from retrieval_bench.methods.parts import build_backbone, build_loss, build_pool
 from retrieval_bench.methods.registry import register_method
 from retrieval_bench.methods.spca.card import CARD
 from retrieval_bench.methods.spca.checkpoint import FORMATS
-from retrieval_bench.methods.spca.context import SpatialContext
-from retrieval_bench.methods.spca.fusers import FUSERS
 from retrieval_bench.methods.spca.recipes import RECIPES
+from retrieval_bench.pooling.spca.context import SpatialContext
+from retrieval_bench.pooling.spca.fusers import FUSERS
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.values.features import Features

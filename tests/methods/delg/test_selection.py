@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from retrieval_bench.methods.delg.local import LocalMaps
 from retrieval_bench.methods.delg.selection import Selection, grid_keypoints, select
+from retrieval_bench.pooling.attentive import LocalMaps
 
 HALVING = Selection("halving", 260.0, 1000, 1.0)
 

@@ -12,7 +12,7 @@ from published_file import raw_images, write
 
 import retrieval_bench as rb
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.senet.self_similarity import self_similarity
+from retrieval_bench.pooling.senet.self_similarity import self_similarity
 
 CASES = Path(__file__).parents[2] / "parity" / "senet"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import retrieval_bench as rb
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.spca.fusers import FUSERS
+from retrieval_bench.pooling.spca.fusers import FUSERS
 from retrieval_bench.settings.errors import InputError
 
 PUBLISHED = {

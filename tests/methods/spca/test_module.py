@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import retrieval_bench as rb
 from retrieval_bench.methods.optimisation import parameter_groups
-from retrieval_bench.methods.spca.fusers import FUSERS
+from retrieval_bench.pooling.spca.fusers import FUSERS
 from retrieval_bench.settings.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2, 0])

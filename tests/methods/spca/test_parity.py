@@ -14,9 +14,9 @@ from retrieval_bench.losses.curricularface import CurricularFace
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.naming import renamed
 from retrieval_bench.methods.spca.checkpoint import BRANCH, fuser_name
-from retrieval_bench.methods.spca.context import SpatialContext, proximity
-from retrieval_bench.methods.spca.fusers import FUSERS
 from retrieval_bench.pooling.gem import generalised_mean
+from retrieval_bench.pooling.spca.context import SpatialContext, proximity
+from retrieval_bench.pooling.spca.fusers import FUSERS
 
 CASES = Path(__file__).parents[2] / "parity" / "spca"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,0 +1,299 @@
+"""What every pooling head owes."""
+
+from copy import deepcopy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from retrieval_bench.contracts.contract import Contract, Part
+from retrieval_bench.contracts.expectations import (
+    require,
+    require_close,
+    require_equal,
+    require_finite,
+    require_gradient,
+    require_shape,
+)
+from retrieval_bench.contracts.exporting import require_same_compiled, require_same_exported, require_same_in_onnx
+from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.methods.registry import create_model
+from retrieval_bench.pooling import POOLINGS, Pooling
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.kinds import KINDS
+
+C, EARLIER = 16, 12
+SIZES = ((1, 1), (1, 7), (5, 3), (8, 8))
+SCALES = (0.0, 1e-12, 1.0, 1e4, 1e15)
+HALVES = (torch.float16, torch.bfloat16)
+NEEDS = ("earlier stage", "tokens")
+
+Inputs = tuple[Tensor, ...]
+
+
+def build(part: Part, seed: int = 0) -> Pooling:
+    """A pooling for maps of 16 channels, in eval mode."""
+    needs = needs_of(part)
+    torch.manual_seed(seed)
+    pooling: Pooling = POOLINGS.create(
+        part.name,
+        part.options,
+        in_channels=C,
+        earlier_channels=EARLIER if "earlier stage" in needs else None,
+        token_channels=C if "tokens" in needs else None,
+    )
+    return pooling.eval()
+
+
+def needs_of(part: Part) -> tuple[str, ...]:
+    """What it needs with these options."""
+    found = POOLINGS.get(part.name)
+    return tuple(found.needs_with(part.options)) if hasattr(found, "needs_with") else ()
+
+
+def inputs(pooling: Pooling, height: int, width: int, batch: int = 3) -> Inputs:
+    """A map like the output of a ReLU, about half of it zero, and what else the pooling needs."""
+    generator = torch.Generator().manual_seed(height * 100 + width)
+    given = [torch.randn(batch, C, height, width, generator=generator).relu()]
+    for need in pooling.needs:
+        if need == "tokens":
+            given.append(torch.randn(batch, 1 if height == width == 1 else 3, C, generator=generator))
+        else:
+            given.append(torch.randn(batch, EARLIER, 2 * height, 2 * width - 1, generator=generator).relu())
+    return tuple(given)
+
+
+def sized(values: Inputs) -> str:
+    """The map's size, for messages."""
+    return f"a map of {values[0].shape[2]} x {values[0].shape[3]}"
+
+
+def builds(part: Part) -> None:
+    """It is a Pooling with a docstring, `in_channels` first, and says its `out_channels` and what it `needs`."""
+    found = POOLINGS.get(part.name)
+    pooling = build(part)
+    require(isinstance(pooling, Pooling), f"{part.name} is a {type(pooling).__name__}, not a Pooling; inherit from it")
+    require_docstring(found, part.name)
+    first = next(iter(POOLINGS.options(part.name)), None)
+    require(first == "in_channels", f"the first parameter of the constructor is {first}, not in_channels")
+    channels = getattr(pooling, "out_channels", None)
+    require(
+        isinstance(channels, int) and channels > 0,
+        f"self.out_channels is {channels!r}; the constructor sets it to the length of the vector",
+    )
+    odd = [need for need in pooling.needs if need not in NEEDS]
+    require(not odd, f"needs names {odd}; there are {' and '.join(map(repr, NEEDS))}")
+
+
+@torch.no_grad()
+def any_size(part: Part) -> None:
+    """Maps of 1 x 1, 1 x 7, 5 x 3 and 8 x 8 become finite vectors of `out_channels` values."""
+    pooling = build(part)
+    for size in SIZES:
+        values = inputs(pooling, *size)
+        out = pooling(*values)
+        require_shape(out, (3, pooling.out_channels), f"the result for 3 maps of {size[0]} x {size[1]}")
+        require_finite(out, f"the result for {sized(values)}")
+
+
+@torch.no_grad()
+def half_precision(part: Part) -> None:
+    """Results in float16 and bfloat16 are near those in float32, and finite for values of thousands."""
+    pooling = build(part)
+    for dtype in HALVES:
+        halved = deepcopy(pooling).to(dtype)
+        for size in SIZES:
+            values = tuple(value.to(dtype) for value in inputs(pooling, *size))
+            out = halved(*values)
+            require(out.dtype == dtype, f"a map in {dtype} gave a vector in {out.dtype}; return the dtype of the map")
+            exact = pooling(*(value.float() for value in values))
+            require_close(out.float(), exact, f"{sized(values)} in {dtype} and in float32", rtol=3e-2, atol=1e-2)
+        large = tuple(1000 * value for value in values)
+        within = pooling(*(value.float() for value in large)).abs() < torch.finfo(dtype).max / 2
+        require_finite(
+            halved(*large)[within],
+            f"the result for {sized(values)} with values of thousands in {dtype}, which in float32 is in range "
+            "(compute sums and powers in float32)",
+        )
+
+
+@torch.no_grad()
+def finite_values(part: Part) -> None:
+    """Zeros, tiny and huge values give finite vectors."""
+    pooling = build(part)
+    for size in SIZES:
+        for scale in SCALES:
+            values = tuple(value * scale for value in inputs(pooling, *size))
+            require_finite(pooling(*values), f"the result for {sized(values)} with values of about {scale:g}")
+
+
+def finite_gradients(part: Part) -> None:
+    """Zeros, tiny and huge values give finite gradients."""
+    pooling = build(part)
+    for size in SIZES:
+        for scale in SCALES:
+            values = tuple((value * scale).requires_grad_() for value in inputs(pooling, *size))
+            pooling.zero_grad()
+            # Scaled like the output, so that the sum itself stays in range.
+            (pooling(*values) / max(scale, 1.0)).sum().backward()
+            of = f"for {sized(values)} with values of about {scale:g}"
+            reached = {number: value for number, value in enumerate(values) if value.grad is not None} or {0: values[0]}
+            for number, value in reached.items():
+                require_gradient(value, f"input {number} {of}")
+            for name, parameter in pooling.named_parameters():
+                if parameter.grad is not None:
+                    require_finite(parameter.grad, f"the gradient of {name} {of}")
+
+
+@torch.no_grad()
+def batch_independence(part: Part) -> None:
+    """An image gives the same vector alone, beside others, and whatever those others are."""
+    pooling = build(part)
+    values = inputs(pooling, 5, 3, batch=4)
+    alone = pooling(*(value[1:2] for value in values))
+    require_close(pooling(*values)[1:2], alone, "one image in a batch of 4 and alone (no statistics over the batch)")
+    others = tuple(torch.cat((10 * value[:1], value[1:2], 0 * value[2:])) for value in values)
+    require_close(pooling(*others)[1:2], alone, "one image beside other images and alone")
+
+
+@torch.no_grad()
+def same_twice(part: Part) -> None:
+    """The same maps give the same vectors in evaluation mode, and they are left as they were."""
+    pooling = build(part)
+    values = inputs(pooling, 5, 3)
+    before = [value.clone() for value in values]
+    first = pooling(*values)
+    for number, (value, kept) in enumerate(zip(values, before, strict=True)):
+        require_equal(value, kept, f"input {number} after and before it was pooled (work on a copy)")
+    require_equal(pooling(*values), first, "the second result and the first (no dropout or state in evaluation)")
+
+
+@torch.no_grad()
+def position_order(part: Part) -> str:
+    """Shuffled positions change the vector or not, as `order_matters` says; measured where it says nothing."""
+    pooling = build(part)
+    values = inputs(pooling, 5, 3)
+    generator = torch.Generator().manual_seed(1)
+    shuffled = []
+    for value in values:
+        if value.ndim == 4:
+            order = torch.randperm(value.shape[2] * value.shape[3], generator=generator)
+            value = value.flatten(2)[..., order].view_as(value)
+        shuffled.append(value)
+    before, after = pooling(*values), pooling(*shuffled)
+    matters = not torch.allclose(before, after, rtol=1e-4, atol=1e-5)
+    declared = type(pooling).order_matters
+    changed = "changes" if matters else "does not change"
+    require(
+        declared in (None, matters),
+        f"order_matters = {declared}, but shuffling the positions of a map {changed} the result",
+    )
+    return f"shuffling positions {changed} the result"
+
+
+@torch.no_grad()
+def state_dict(part: Part) -> None:
+    """A new one that loads the state_dict of a used one gives equal vectors."""
+    pooling = build(part)
+    torch.manual_seed(1)
+    for parameter in pooling.parameters():
+        parameter.add_(0.1 * torch.rand_like(parameter))
+    pooling.train()
+    for _ in range(2):
+        pooling(*inputs(pooling, 5, 3))
+    pooling.eval()
+    again = build(part, seed=2)
+    again.load_state_dict(pooling.state_dict(), strict=True)
+    values = inputs(pooling, 8, 8)
+    require_equal(
+        again(*values),
+        pooling(*values),
+        "after and before a state_dict round trip (state belongs in nn.Parameter or register_buffer)",
+    )
+
+
+@torch.no_grad()
+def memory_layout(part: Part) -> None:
+    """Maps in channels_last and maps cut out of larger ones give the same vectors."""
+    pooling = build(part)
+    values = inputs(pooling, 8, 8)
+    expected = pooling(*values)
+    last = tuple(value.to(memory_format=torch.channels_last) if value.ndim == 4 else value for value in values)
+    require_close(pooling(*last), expected, "maps in channels_last and contiguous")
+    cut = tuple(nn.functional.pad(value, (0, 2, 0, 1))[..., :-1, :-2] for value in values)
+    require_close(pooling(*cut), expected, "maps that are not contiguous and contiguous ones (.reshape, not .view)")
+
+
+def compiled(part: Part) -> None:
+    """`torch.compile` captures it, without generating code, and gives values and gradients of eager mode."""
+    pooling = build(part)
+    require_same_compiled(pooling, inputs(pooling, 5, 7), "eager")
+
+
+def exported(part: Part) -> None:
+    """`torch.export` captures it and gives the values of eager mode."""
+    pooling = build(part)
+    require_same_exported(pooling, inputs(pooling, 5, 7))
+
+
+def options(part: Part) -> None:
+    """Options are typed, defaults fit, and unknown ones are refused with the nearest name."""
+    require_options(POOLINGS, part.name, KINDS["pooling"].given)
+
+
+def in_a_method(part: Part) -> None:
+    """Method gem describes images and trains with it, on a backbone that has what it needs."""
+    needs = needs_of(part)
+    try:
+        model = create_model(
+            "gem",
+            backbone="test_vit" if "tokens" in needs else "test_resnet",
+            pooling={"name": part.name, **part.options},
+            dim=16,
+            num_classes=2,
+        )
+    except InputError as error:
+        require(False, f"method gem refuses it: {error}")
+    images = torch.rand(4, 3, 64, 48)
+    described = model.describe(images[:2])
+    require_shape(described, (2, 16), "the descriptor of 2 images by method gem")
+    require_close(described.norm(dim=1), torch.ones(2), "descriptor norms and 1", atol=1e-5, rtol=0)
+    model.train().losses(images, torch.tensor([0, 1, 0, 1]))["loss"].backward()
+    slopes = [value.grad for value in cast(nn.Module, model.backbone).parameters() if value.grad is not None]
+    require(bool(slopes), "no gradient of the loss reaches the backbone of method gem; is something detached?")
+    require(all(slope.isfinite().all() for slope in slopes), "gradients of method gem's backbone are not finite")
+
+
+def inductor(part: Part) -> None:
+    """`torch.compile` with generated code gives values and gradients of eager mode."""
+    pooling = build(part)
+    require_same_compiled(pooling, inputs(pooling, 5, 7), "inductor")
+
+
+def onnx(part: Part) -> None:
+    """ONNX Runtime gives the values of eager mode."""
+    pooling = build(part)
+    require_same_in_onnx(pooling, inputs(pooling, 5, 7))
+
+
+CONTRACT = Contract(
+    find=POOLINGS.get,
+    build=build,
+    checks=(
+        builds,
+        options,
+        any_size,
+        finite_values,
+        finite_gradients,
+        half_precision,
+        batch_independence,
+        same_twice,
+        position_order,
+        memory_layout,
+        state_dict,
+        in_a_method,
+        exported,
+        compiled,
+    ),
+    slow=(inductor, onnx),
+)

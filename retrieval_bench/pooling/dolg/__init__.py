@@ -1,0 +1,1 @@
+"""DOLG's pooling."""

@@ -1,0 +1,1 @@
+"""SENet's pooling."""

@@ -1,0 +1,1 @@
+"""SpCa's pooling."""

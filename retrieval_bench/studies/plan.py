@@ -1,0 +1,159 @@
+"""The runs of a study: settings of every row and seed, and which of them are recorded already."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from retrieval_bench.recording.run_folder import finished_in, runs_folder, settings_digest
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.loading import layered, merge_all, parse_override
+from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.studies.definition import Study
+from retrieval_bench.studies.grid import Row, rows, settings_layers
+
+TRAINED = "trained:"
+"""A value ``trained:NAME`` stands for the checkpoint of the run of that name."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study.
+
+    Attributes:
+        name: row and seed in one line.
+        row: number of its row; -1 for a run that only trains what others start from.
+        settings: of the run, an ordinary one.
+    """
+
+    name: str
+    row: int
+    settings: RunSettings
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its settings; ends the name of its run folder."""
+        return settings_digest(self.settings)
+
+    @property
+    def folder(self) -> Path | None:
+        """Of its finished run, or None."""
+        return finished_in(runs_folder(self.settings), self.digest)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of a study and its runs, row by row."""
+
+    rows: list[Row]
+    runs: list[Planned]
+
+    def of_row(self, number: int) -> list[Planned]:
+        """The runs of a row, in the order of the seeds."""
+        return [run for run in self.runs if run.row == number]
+
+
+def plan(study: Study, overrides: Sequence[str], checkpoints: Mapping[str, Path], plugins: Sequence[Path] = ()) -> Plan:
+    """What a study runs.
+
+    Args:
+        study: checked for its form.
+        overrides: ``key=value`` for every run, over all else.
+        checkpoints: of `study.trained`, by name; see `first_runs`.
+        plugins: beside the study's own.
+
+    Raises:
+        InputError: a wrong setting, a setting that the grid varies among the overrides, or two rows that are the same.
+    """
+    given = [parse_override(one) for one in overrides]
+    for one in overrides:
+        key = one.partition("=")[0]
+        if key == "seed":
+            raise InputError("the seeds of a study stand in its file; change seeds: there")
+        varied = next((name for name in study.grid if name == key or name.startswith(f"{key}.")), None)
+        if varied is not None:
+            raise InputError(f"{one} would make all rows of grid {varied!r} the same; take it out, or change the grid")
+    table = rows(study)
+    runs = []
+    for number, row in enumerate(table):
+        for seed in study.seeds:
+            try:
+                values = _values(study, row, seed, given)
+                settings = _settings(_with_checkpoints(values, checkpoints), study, plugins)
+            except InputError as error:
+                raise InputError(f"study {study.name!r}, {row.title}: {error}") from error
+            runs.append(Planned(f"{row.title}, seed {seed}", number, settings))
+    _refuse_twins(table, runs)
+    return Plan(table, runs)
+
+
+def first_runs(study: Study, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> dict[str, Planned]:
+    """The runs whose checkpoints others start from, by name; those that no row uses are left out.
+
+    Raises:
+        InputError: a wrong setting, or ``trained:NAME`` of a name that `study.trained` lacks.
+    """
+    given = [parse_override(one) for one in overrides]
+    wanted: dict[str, None] = {}
+    for row in rows(study):
+        wanted |= dict.fromkeys(_names(_values(study, row, study.seeds[0], given)))
+    runs = {}
+    for name in wanted:
+        if name not in study.trained:
+            raise InputError(f"study {study.name!r}: {nearest(name, study.trained, noun='run under trained')}")
+        values: dict[str, Any] = {}
+        merge_all(values, settings_layers(study.trained[name]))
+        merge_all(values, given)
+        try:
+            runs[name] = Planned(f"trained: {name}", -1, _settings(values, study, plugins))
+        except InputError as error:
+            raise InputError(f"study {study.name!r}, trained {name!r}: {error}") from error
+    return runs
+
+
+def checkpoint(folder: Path) -> Path:
+    """Where a finished run keeps its weights."""
+    return folder / "checkpoints" / "final.ckpt"
+
+
+def _values(study: Study, row: Row, seed: int, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    merge_all(values, settings_layers(study.settings))
+    merge_all(values, row.layers)
+    merge_all(values, given)
+    values["seed"] = seed
+    return values
+
+
+def _settings(values: Mapping[str, Any], study: Study, plugins: Sequence[Path]) -> RunSettings:
+    settings = layered(values)
+    settings.plugins = [*settings.plugins, *study.plugins, *plugins]
+    return settings
+
+
+def _names(values: Any) -> Iterator[str]:
+    if isinstance(values, Mapping):
+        for value in values.values():
+            yield from _names(value)
+    elif isinstance(values, str) and values.startswith(TRAINED):
+        yield values.removeprefix(TRAINED)
+
+
+def _with_checkpoints(values: Any, checkpoints: Mapping[str, Path]) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _with_checkpoints(value, checkpoints) for key, value in values.items()}
+    if isinstance(values, str) and values.startswith(TRAINED):
+        name = values.removeprefix(TRAINED)
+        return checkpoints[name].as_posix() if name in checkpoints else values
+    return values
+
+
+def _refuse_twins(table: Sequence[Row], runs: Sequence[Planned]) -> None:
+    seen: dict[str, Planned] = {}
+    for run in runs:
+        twin = seen.setdefault(run.digest, run)
+        if twin is not run:
+            raise InputError(
+                f"rows {table[twin.row].title!r} and {table[run.row].title!r} have the same settings; take one out"
+            )
