@@ -7,6 +7,7 @@ PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3; do \
 METHOD ?= delg
 METHODS ?= gem delg
 FILE ?= configs/studies/poolings.yaml
+TEST_WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -61,7 +62,7 @@ data: $(READY) ## fetch or build DATASET (default: synthetic) and check it
 	$(RUN_CLI) data verify $(or $(DATASET),synthetic)
 
 test: $(READY) ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

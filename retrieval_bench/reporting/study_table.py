@@ -25,8 +25,8 @@ COSTS = (
 _SHORT_UNITS = {"bytes/image": "B", "million": "M"}
 
 SPREAD_NOTE = (
-    "mAP in percent: mean ± sample standard deviation over seeds. Costs: mean over seeds; extraction and descriptor per "
-    "image, re-ranking per query."
+    "mAP in percent: mean ± sample standard deviation over seeds. Costs: mean over seeds; extraction and descriptor "
+    "per image, re-ranking per query."
 )
 TEST_NOTE = (
     "p: Medium AP of the queries, each the mean over seeds, against the first row; two-sided paired permutation test "
@@ -76,8 +76,8 @@ def spread(values: Sequence[float | None]) -> Spread:
 def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ()) -> Table:
     """The table of a study.
 
-    Rows whose protocol cards differ from the others' on that dataset in a field that moves mAP carry a letter, which the
-    notes explain; rows with warnings carry `!`.
+    Rows whose protocol cards differ from the others' on that dataset in a field that moves mAP carry a letter, which
+    the notes explain; rows with warnings carry `!`.
 
     Args:
         title: above it.

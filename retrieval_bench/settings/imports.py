@@ -65,8 +65,13 @@ def _file(module: str, rooms: Collection[str], homes: Collection[str]) -> Path |
     if origin is None or not origin.endswith(".py"):
         return None
     file = Path(origin).resolve()
-    installed = any(file.is_relative_to(folder) for folder in _INSTALLED)
-    return file if file.is_file() and (top in homes or not installed) else None
+    return file if file.is_file() and (top in homes or not _installed(file)) else None
+
+
+def _installed(file: Path) -> bool:
+    """Whether a package manager put it there; environments may borrow packages of another interpreter."""
+    borrowed = not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return borrowed or any(file.is_relative_to(folder) for folder in _INSTALLED)
 
 
 def _read(file: Path) -> tuple[list[str], str, set[str]]:

@@ -32,6 +32,17 @@ def test_imports_are_followed_to_the_end_and_no_further(outside):
     assert {name for name in files if name not in inside} == {"my_part_for_test", "my_maths_for_test"}
 
 
+def test_packages_of_another_interpreter_are_installed_ones(tmp_path, monkeypatch):
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    (place / "borrowed_for_test.py").write_text("")
+    (tmp_path / "borrowing_for_test.py").write_text("import borrowed_for_test\n")
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("borrowing_for_test")
+    assert list(files_of(["borrowing_for_test"], set())) == ["borrowing_for_test"]
+
+
 def test_a_part_does_not_bring_its_neighbours():
     files = files_of(["retrieval_bench.pooling.mac"], {"pooling"})
     assert "retrieval_bench.pooling.mac" in files
