@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from tiny_data import TINY_DATA
 
 import retrieval_bench as rb
 from retrieval_bench.bench import extract_only, run, score_again, train_only
@@ -16,16 +17,7 @@ from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.settings.record import Gallery, read_record
 
 SMALL = (
-    "dataset.train_landmarks=4",
-    "dataset.train_images_per_landmark=6",
-    "dataset.validation_landmarks=2",
-    "dataset.validation_images_per_landmark=3",
-    "dataset.test_landmarks=3",
-    "dataset.queries_per_landmark=1",
-    "dataset.database_images_per_landmark=6",
-    "dataset.lookalikes=1",
-    "dataset.images_per_lookalike=2",
-    "dataset.distractors=4",
+    *TINY_DATA,
     "dataset.image_size=96",
     "backbone=resnet10t",
     "train.epochs=1",

@@ -10,22 +10,14 @@ import timm
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
+from tiny_data import TINY_DATA
 
 from retrieval_bench.bench import run
 from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.settings.record import RunRecord
 
 SMALL = (
-    "dataset.train_landmarks=4",
-    "dataset.train_images_per_landmark=6",
-    "dataset.validation_landmarks=2",
-    "dataset.validation_images_per_landmark=3",
-    "dataset.test_landmarks=3",
-    "dataset.queries_per_landmark=1",
-    "dataset.database_images_per_landmark=6",
-    "dataset.lookalikes=1",
-    "dataset.images_per_lookalike=2",
-    "dataset.distractors=4",
+    *TINY_DATA,
     "dataset.image_size=96",
     "backbone=test_resnet",
     "train.epochs=2",

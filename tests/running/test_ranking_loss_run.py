@@ -4,21 +4,13 @@ import json
 
 import pytest
 import yaml
+from tiny_data import TINY_DATA
 
 from retrieval_bench.cli import call
 from retrieval_bench.settings.record import read_record
 
 SMALL = (
-    "dataset.train_landmarks=4",
-    "dataset.train_images_per_landmark=6",
-    "dataset.validation_landmarks=2",
-    "dataset.validation_images_per_landmark=3",
-    "dataset.test_landmarks=3",
-    "dataset.queries_per_landmark=1",
-    "dataset.database_images_per_landmark=6",
-    "dataset.lookalikes=1",
-    "dataset.images_per_lookalike=2",
-    "dataset.distractors=4",
+    *TINY_DATA,
     "dataset.image_size=64",
     "backbone=test_resnet",
     "pooling=spoc",

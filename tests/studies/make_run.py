@@ -22,7 +22,8 @@ def main(config: Path) -> int:
     parent = Path(settings["runs"]) / settings["dataset"]["name"] / settings["method"]
     folder = next(parent.glob(f"*-{config.stem}"), parent / f"20260101-000000-{config.stem}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pid").write_text(str(os.getpid()))
+    (folder / "pid.partial").write_text(str(os.getpid()))
+    (folder / "pid.partial").rename(folder / "pid")
     does = settings["model"].get("does", "finish")
     print(f"epoch 1/1, threads {os.environ.get('OMP_NUM_THREADS')}", file=sys.stderr, flush=True)
     while does == "wait" and not Path(settings["model"]["until"]).exists():
