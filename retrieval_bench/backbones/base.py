@@ -7,11 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.registry import Registry
 from retrieval_bench.values.features import Features
 
 BACKBONES = Registry("backbone", "retrieval_bench.backbones")
 """Backbones of our own and of plug-ins; timm's are reached through `create_backbone` without being entered here."""
+
+
+class MissingFeaturesError(InputError):
+    """A backbone has no stage or tokens that were asked of it."""
 
 
 class Backbone(nn.Module, ABC):

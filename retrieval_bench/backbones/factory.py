@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import timm
 
-from retrieval_bench.backbones.base import BACKBONES, Backbone
+from retrieval_bench.backbones.base import BACKBONES, Backbone, MissingFeaturesError
 from retrieval_bench.backbones.inspection import on_meta
 from retrieval_bench.backbones.relup import apply_relup
 from retrieval_bench.backbones.timm_adapter import WITH_TOKENS, TimmBackbone, missing_stages
@@ -58,9 +58,9 @@ def create_backbone(
         options["final_norm"] = final_norm
     backbone = _built(name, stages, pretrained, weights, options, tokens=tokens)
     if len(backbone.channels) < len(stages):
-        raise InputError(missing_stages(name, len(backbone.channels), stages))
+        raise MissingFeaturesError(missing_stages(name, len(backbone.channels), stages))
     if tokens and backbone.token_channels is None:
-        raise InputError(
+        raise MissingFeaturesError(
             f"backbone {name!r} has no class or register tokens; choose one that has, such as {WITH_TOKENS}"
         )
     if relup is not None:

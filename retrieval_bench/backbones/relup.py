@@ -76,13 +76,13 @@ def apply_relup(backbone: nn.Module, alpha: float = 0.014, places: Places = "pub
         for block in stage.children():
             output = next((name for name in OUTPUT if _rectifier(block, name) is not None), None)
             if output is None:
-                raise _unfit(backbone)
+                raise _unfit()
             if places != "inner":
                 chosen.append((block, output))
             if places != "outputs" and number == 0:
                 inner = [(block, name) for name in INNER if name != output and _rectifier(block, name) is not None]
                 if not inner:
-                    raise _unfit(backbone)
+                    raise _unfit()
                 chosen += inner
     for block, name in chosen:
         old = block.get_submodule(name)
@@ -110,7 +110,7 @@ def _stages(backbone: nn.Module) -> list[nn.Module]:
         for names in STAGES:
             if all(name in children for name in names):
                 return [children[name] for name in names]
-    raise _unfit(backbone)
+    raise _unfit()
 
 
 def _rectifier(block: nn.Module, name: str) -> nn.Module | None:
@@ -122,9 +122,8 @@ def _rectifier(block: nn.Module, name: str) -> nn.Module | None:
     return found if isinstance(found, nn.ReLU | ReLUP) else None
 
 
-def _unfit(backbone: nn.Module) -> InputError:
-    body = getattr(backbone, "body", backbone)
+def _unfit() -> InputError:
     return InputError(
-        f"ReLUP needs residual blocks that end in a ReLU, which this {type(body).__name__} has not; use a ResNet or "
+        "ReLUP needs residual blocks that end in a ReLU, which this backbone has not; use a ResNet or "
         "RegNet of timm, or leave ReLUP off"
     )

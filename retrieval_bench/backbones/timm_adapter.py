@@ -9,7 +9,7 @@ from typing import Any, Literal
 import timm
 from torch import Tensor
 
-from retrieval_bench.backbones.base import Backbone
+from retrieval_bench.backbones.base import Backbone, MissingFeaturesError
 from retrieval_bench.backbones.hub import hub_model, on_hub
 from retrieval_bench.backbones.inspection import Architecture, inspect_architecture, is_channels_last
 from retrieval_bench.backbones.pretrained import create_body
@@ -143,7 +143,7 @@ def check_stages(name: str, architecture: Architecture, out_stages: tuple[int, .
     """Raise an `InputError` where the architecture has fewer stages than asked for."""
     count = len(architecture.strides)
     if -min(out_stages) > count:
-        raise InputError(missing_stages(name, count, out_stages))
+        raise MissingFeaturesError(missing_stages(name, count, out_stages))
 
 
 def missing_stages(name: str, count: int, out_stages: tuple[int, ...]) -> str:
@@ -156,10 +156,10 @@ def missing_stages(name: str, count: int, out_stages: tuple[int, ...]) -> str:
 def check_tokens(name: str, architecture: Architecture) -> None:
     """Raise an `InputError` where no class token comes with the maps."""
     if not architecture.prefix_tokens:
-        raise InputError(
+        raise MissingFeaturesError(
             f"backbone {name!r} has no class or register tokens; choose one that has, such as {WITH_TOKENS}"
         )
     if not architecture.class_token:
-        raise InputError(
+        raise MissingFeaturesError(
             f"backbone {name!r} has register tokens, but no class token; choose another, such as {WITH_TOKENS}"
         )

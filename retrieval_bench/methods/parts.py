@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from retrieval_bench.backbones import Backbone, create_backbone
+from retrieval_bench.backbones.base import MissingFeaturesError
 from retrieval_bench.batch_attention import BATCH_ATTENTIONS, attach
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.pooling import POOLINGS, Pooling
@@ -34,10 +35,23 @@ def build_backbone(part: Part, stages: int, pooling: Part) -> Backbone:
         InputError: unknown parts or options, or a backbone without what is read.
     """
     options = {key: value for key, value in part.items() if key != "name"}
-    needs_with = getattr(POOLINGS.get(pooling["name"]), "needs_with", lambda _: ())
-    needs = needs_with(pooling)
+    needs = needs_of(pooling)
     count = max(stages, 2) if "earlier stage" in needs else stages
-    return create_backbone(part["name"], out_stages=tuple(range(-count, 0)), tokens="tokens" in needs, **options)
+    try:
+        return create_backbone(part["name"], out_stages=tuple(range(-count, 0)), tokens="tokens" in needs, **options)
+    except MissingFeaturesError as error:
+        if count == stages and "tokens" not in needs:
+            raise
+        fitting = ", ".join(name for name in POOLINGS.names() if not needs_of({"name": name}))
+        raise InputError(
+            f"pooling {pooling['name']!r} does not fit: {error}; or a pooling that fits: {fitting}"
+        ) from error
+
+
+def needs_of(pooling: Part) -> tuple[str, ...]:
+    """What the pooling of a part needs of the backbone beside the last map."""
+    needs_with = getattr(POOLINGS.get(pooling["name"]), "needs_with", lambda _: ())
+    return tuple(needs_with(pooling))
 
 
 def build_pooling(part: Part, in_channels: int, backbone: Backbone) -> Pooling:

@@ -136,3 +136,14 @@ def test_the_same_name_keeps_the_method_s_options():
 
 def test_another_name_does_not():
     assert resolve({"name": "mac"}, {"name": "gem", "p": 3.0}) == {"name": "mac"}
+
+
+@pytest.mark.parametrize("pooling", ["cls", "salad"])
+def test_a_pooling_that_does_not_fit_is_refused_with_those_that_do(pooling, build):
+    with pytest.raises(
+        InputError, match=f"pooling '{pooling}' does not fit: backbone 'resnet18' has no class"
+    ) as caught:
+        build("gem", backbone="resnet18", pooling=pooling)
+    fitting = str(caught.value).rpartition("a pooling that fits: ")[2].split(", ")
+    assert {"gem", "netvlad"} <= set(fitting) <= set(rb.list_poolings())
+    assert not {"cls", "salad", "dolg"} & set(fitting)
