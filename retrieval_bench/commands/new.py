@@ -188,7 +188,7 @@ def _is_module(name: str) -> bool:
 def _shown(file: Path) -> str:
     """A path as short as it may be typed here."""
     relative = os.path.relpath(file)
-    return relative if not relative.startswith("..") else str(file.resolve())
+    return relative if not relative.startswith("..") else str(file.absolute())
 
 
 def _program() -> tuple[str, str]:

@@ -125,6 +125,19 @@ def test_the_commands_that_are_printed(tmp_path, monkeypatch, capsys):
     ]
 
 
+def test_a_linked_interpreter_is_named_by_its_link(tmp_path, monkeypatch, capsys):
+    tools, work = tmp_path / "venv" / "bin", tmp_path / "work"
+    tools.mkdir(parents=True)
+    work.mkdir()
+    (tools / "python").symlink_to(sys.executable)
+    (tools / "retrieval-bench").write_text("")
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(sys, "argv", [str(tools / "retrieval-bench")])
+    monkeypatch.setattr(sys, "executable", str(tools / "python"))
+    make("pooling", "my_gem")
+    assert f"  {tools}/python -m pytest test_my_gem.py" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
