@@ -51,6 +51,26 @@ def test_spca_arcface(variant: dict) -> None:
     torch.testing.assert_close(features.grad, tensor(SPCA, f"grad_features.{name}"), **SPCA.tolerance)
 
 
+def test_token_arcface_on_both_sides_of_the_last_angle() -> None:
+    case = load(PARITY / "token" / "arcface")
+    settings = case.settings
+    features = tensor(case, "features_used").requires_grad_()
+    labels = torch.from_numpy(case.inputs[f"{settings['input_prefix']}labels"]).long()
+    loss = ArcFace(
+        settings["in_features"],
+        settings["classes"],
+        margin=settings["margin"],
+        scale=settings["scale"],
+        clamp=settings["eps"],
+    )
+    loss.load_state_dict({"weight": torch.from_numpy(case.state_dict["weight"])}, strict=False)
+    logits = loss.logits(features, labels)
+    value = F.cross_entropy(logits, labels)
+    value.backward()
+    for name, actual in (("logits", logits.detach()), ("loss", value.detach()[None]), ("grad_features", features.grad)):
+        torch.testing.assert_close(actual, tensor(case, name), **case.tolerance)
+
+
 def test_curricularface_over_two_steps() -> None:
     case = load(PARITY / "curricularface" / "two_steps")
     settings = case.settings
