@@ -12,6 +12,7 @@ from retrieval_bench.evaluation import Result, evaluate
 from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.registry import METHODS
+from retrieval_bench.recording.content import content_of, require_unchanged
 from retrieval_bench.recording.run_folder import open_run
 from retrieval_bench.reporting.page import write_report
 from retrieval_bench.reranking.base import RERANKERS
@@ -115,9 +116,13 @@ def _prepare(
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
     check_search(settings, len(dataset.database))
+    content = content_of(settings, dataset)
     model = build_model(settings, dataset, trains(settings, dataset) if training is None else training)
     build_reranker(settings, model, dataset)
-    state = RunState(settings, open_run(settings, resolved(settings, model)), console, warnings=warnings)
+    # Else the figures of one file would be kept under the name of another.
+    require_unchanged(settings, content)
+    folder = open_run(settings, resolved(settings, model), content)
+    state = RunState(settings, folder, console, content, warnings=warnings)
     console.print(f"[bold]{model.card.title}[/] on {dataset.name} -> {state.folder}", highlight=False, soft_wrap=True)
     return state, dataset, model
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from retrieval_bench.recording.content import Content
+
 PACKAGES = (
     "retrieval-bench",
     "torch",
@@ -24,13 +26,15 @@ PACKAGES = (
 )
 
 
-def provenance(seed: int, device: str) -> dict[str, str]:
+def provenance(seed: int, device: str, content: Content | None = None) -> dict[str, str]:
     """What has to be the same for a rerun to give the same record.
 
     Args:
         seed: of the run.
         device: where it computed, ``"cpu"`` or ``"cuda"``.
+        content: of its files and dataset when it began; None: it names none.
     """
+    content = content or Content()
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
@@ -40,6 +44,8 @@ def provenance(seed: int, device: str) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "seed": str(seed),
+        **{f"{setting} sha256": digest for setting, digest in sorted(content.files.items())},
+        **({"dataset sha256": content.dataset} if content.dataset is not None else {}),
     }
 
 

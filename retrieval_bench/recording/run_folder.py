@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import retrieval_bench
+from retrieval_bench.recording.content import Content, content_of
 from retrieval_bench.recording.part_code import part_code_digest
 from retrieval_bench.settings.loading import dump
 from retrieval_bench.settings.run import RunSettings
@@ -15,19 +16,34 @@ from retrieval_bench.settings.whole_file import write_text
 RECORD = "record.json"
 
 
-def settings_digest(settings: RunSettings) -> str:
-    """Eight hex digits of what decides the figures: the settings, and the code of the parts that they name.
+def settings_digest(settings: RunSettings, content: Content | None = None) -> str:
+    """Eight hex digits of what decides the figures: the settings, the code of the parts that they name, and the content
+    of the files and the dataset.
 
-    Where runs and plug-ins are kept and how many workers load do not.
+    Where runs, plug-ins and weights are kept and how many workers load do not: weights that were moved or copied make
+    no other run, and others under the same path do. Of other files that options name, place and content count. A run
+    that names no file, on a dataset that its options say all of, is known by its settings and code alone.
+
+    Args:
+        settings: of the run.
+        content: of its files and dataset; None: as they are now.
 
     Raises:
-        InputError: a plug-in file that fails to load.
+        InputError: a plug-in file that fails to load, or a file that cannot be read.
     """
+    content = content or content_of(settings)
     unimportant: dict[str, Any] = {"runs": True, "title": True, "plugins": True, "runtime": {"workers"}}
-    content = settings.model_dump(mode="json", exclude=unimportant)
-    content["parts"] = part_code_digest(settings)
-    content["version"] = retrieval_bench.__version__
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    decisive = settings.model_dump(mode="json", exclude=unimportant)
+    for key in content.files:
+        if key == "whitening.path" or key.rpartition(".")[2] == "weights":
+            _forget(decisive, key.split("."))
+    if content.files:
+        decisive["files"] = dict(content.files)
+    if content.dataset is not None:
+        decisive["dataset content"] = content.dataset
+    decisive["parts"] = part_code_digest(settings)
+    decisive["version"] = retrieval_bench.__version__
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def runs_folder(settings: RunSettings) -> Path:
@@ -35,15 +51,16 @@ def runs_folder(settings: RunSettings) -> Path:
     return settings.runs / str(settings.dataset.name) / settings.method
 
 
-def open_run(settings: RunSettings, resolved: RunSettings) -> Path:
-    """The folder of an interrupted run with the same settings, or a new one.
+def open_run(settings: RunSettings, resolved: RunSettings, content: Content | None = None) -> Path:
+    """The folder of an interrupted run with the same settings and content, or a new one.
 
     Args:
         settings: as asked for; they name the folder.
         resolved: with nothing left to defaults; written as ``config.yaml``.
+        content: as in `settings_digest`.
     """
     parent = runs_folder(settings)
-    digest = settings_digest(settings)
+    digest = settings_digest(settings, content)
     unfinished = [folder for folder in sorted(parent.glob(f"*-{digest}")) if not (folder / RECORD).is_file()]
     folder = unfinished[-1] if unfinished else parent / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,3 +78,12 @@ def finished_in(parent: Path, digest: str) -> Path | None:
     """The latest finished run below `parent` whose settings have this digest, or None."""
     finished = [folder for folder in sorted(parent.glob(f"*-{digest}")) if (folder / RECORD).is_file()]
     return finished[-1] if finished else None
+
+
+def _forget(settings: dict[str, Any], place: list[str]) -> None:
+    """Let a setting say nothing, in place."""
+    *above, name = place
+    inside: Any = settings
+    for step in above:
+        inside = inside[int(step)] if isinstance(inside, list) else inside[step]
+    inside[name] = None

@@ -82,7 +82,7 @@ def make_record(
             training=training_note(settings, model, trained is not None),
             warnings=warnings,
         ),
-        provenance=provenance(settings.seed, str(model.device.type)),
+        provenance=provenance(settings.seed, str(model.device.type), state.content),
         published=[figure for figure in model.card.published if figure.dataset == dataset.name],
         validation=[] if trained is None else trained.history,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from retrieval_bench.recording.content import Content
 from retrieval_bench.settings.record import Cost
 from retrieval_bench.settings.run import RunSettings
 
@@ -19,6 +20,7 @@ class RunState:
 
     Attributes:
         settings, folder, console: of the run.
+        content: of its files and dataset when it began.
         costs: measured so far.
         warnings: what a reader of the figures has to know.
         whitening: what was learnt on what, for the protocol card.
@@ -29,6 +31,7 @@ class RunState:
     settings: RunSettings
     folder: Path
     console: Console
+    content: Content = field(default_factory=Content)
     costs: list[Cost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     whitening: str = "none"

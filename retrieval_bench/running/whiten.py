@@ -7,6 +7,7 @@ from torch import Tensor
 from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.extraction.whitening import Whitening, learn_pca_whitening, learn_whitening
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.recording.content import require_unchanged
 from retrieval_bench.running.describe import extract_list
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
@@ -32,6 +33,7 @@ def whitened(
         if wanted.path is None:
             raise InputError("whitening.kind=file needs whitening.path=FILE")
         whitening = Whitening.load(wanted.path)
+        require_unchanged(state.settings, state.content, "whitening.path")
     else:
         whitening = _learn(state, model, dataset)
         whitening.save(state.folder / "whitening.safetensors")

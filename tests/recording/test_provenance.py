@@ -7,6 +7,7 @@ import sys
 import torch
 
 from retrieval_bench.recording import provenance as module
+from retrieval_bench.recording.content import Content
 from retrieval_bench.recording.provenance import provenance
 
 ALWAYS = {"command", "commit", "python", "retrieval-bench", "torch", "numpy", "system", "cores", "device", "seed"}
@@ -50,3 +51,10 @@ def test_without_git(monkeypatch):
 
     monkeypatch.setattr(module.subprocess, "run", absent)
     assert provenance(0, "cpu")["commit"] == "not a checkout"
+
+
+def test_the_content_of_files_and_dataset_is_kept():
+    found = provenance(0, "cpu", Content({"weights": "ab", "backbone.weights": "cd"}, "ef"))
+    assert (found["weights sha256"], found["backbone.weights sha256"]) == ("ab", "cd")
+    assert found["dataset sha256"] == "ef"
+    assert not [key for key in provenance(0, "cpu") if "sha256" in key]
