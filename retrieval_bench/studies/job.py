@@ -187,7 +187,7 @@ def _reason(code: int, lines: list[str]) -> str:
         return told[-1].partition(": ")[2].removesuffix(" (--debug shows the traceback)")
     last = f"; its last line: {lines[-1]}" if lines else ""
     if code == 0:
-        return f"it left no record of these settings; was a file of its parts changed meanwhile?{last}"
+        return f"it left no record of these settings; was a file of its parts, weights or data changed meanwhile?{last}"
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}{' (out of memory?)' if code == -signal.SIGKILL else ''}{last}"

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from retrieval_bench.recording.content import Content, file_digests, stated_dataset_digest
 from retrieval_bench.recording.run_folder import finished_in, runs_folder, settings_digest
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.loading import layered, merge_all, parse_override
@@ -25,16 +26,26 @@ class Planned:
         name: row and seed in one line.
         row: number of its row; -1 for a run that only trains what others start from.
         settings: of the run, an ordinary one.
+        dataset: as in `Content`.
     """
 
     name: str
     row: int
     settings: RunSettings
+    dataset: str | None
 
     @cached_property
     def digest(self) -> str:
-        """Of its settings; ends the name of its run folder."""
-        return settings_digest(self.settings)
+        """Of its settings and of what the files that they name hold; ends the name of its run folder.
+
+        Provisional while a checkpoint that it starts from has not been made: see `waits_for`.
+        """
+        return settings_digest(self.settings, Content(file_digests(self.settings), self.dataset))
+
+    @property
+    def waits_for(self) -> str | None:
+        """The name of a run whose checkpoint this one starts from and which has not been made yet, or None."""
+        return next(_names(self.settings.model_dump(mode="json")), None)
 
     @property
     def folder(self) -> Path | None:
@@ -76,6 +87,7 @@ def plan(study: Study, overrides: Sequence[str], checkpoints: Mapping[str, Path]
             raise InputError(f"{one} would make all rows of grid {varied!r} the same; take it out, or change the grid")
     table = rows(study)
     runs = []
+    datasets = _Datasets()
     for number, row in enumerate(table):
         for seed in study.seeds:
             try:
@@ -83,7 +95,7 @@ def plan(study: Study, overrides: Sequence[str], checkpoints: Mapping[str, Path]
                 settings = _settings(_with_checkpoints(values, checkpoints), study, plugins)
             except InputError as error:
                 raise InputError(f"study {study.name!r}, {row.title}: {error}") from error
-            runs.append(Planned(f"{row.title}, seed {seed}", number, settings))
+            runs.append(Planned(f"{row.title}, seed {seed}", number, settings, datasets.digest(settings)))
     _refuse_twins(table, runs)
     return Plan(table, runs)
 
@@ -99,6 +111,7 @@ def first_runs(study: Study, overrides: Sequence[str], plugins: Sequence[Path] =
     for row in rows(study):
         wanted |= dict.fromkeys(_names(_values(study, row, study.seeds[0], given)))
     runs = {}
+    datasets = _Datasets()
     for name in wanted:
         if name not in study.trained:
             raise InputError(f"study {study.name!r}: {nearest(name, study.trained, noun='run under trained')}")
@@ -106,15 +119,30 @@ def first_runs(study: Study, overrides: Sequence[str], plugins: Sequence[Path] =
         merge_all(values, settings_layers(study.trained[name]))
         merge_all(values, given)
         try:
-            runs[name] = Planned(f"trained: {name}", -1, _settings(values, study, plugins))
+            settings = _settings(values, study, plugins)
         except InputError as error:
             raise InputError(f"study {study.name!r}, trained {name!r}: {error}") from error
+        runs[name] = Planned(f"trained: {name}", -1, settings, datasets.digest(settings))
     return runs
 
 
 def checkpoint(folder: Path) -> Path:
     """Where a finished run keeps its weights."""
     return folder / "checkpoints" / "final.ckpt"
+
+
+class _Datasets:
+    """Digests of datasets; one that many runs share is loaded once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, str | None] = {}
+
+    def digest(self, settings: RunSettings) -> str | None:
+        """`stated_dataset_digest` of a run."""
+        key = f"{settings.dataset.model_dump_json()} {settings.plugins}"
+        if key not in self._found:
+            self._found[key] = stated_dataset_digest(settings)
+        return self._found[key]
 
 
 def _values(study: Study, row: Row, seed: int, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,5 +183,6 @@ def _refuse_twins(table: Sequence[Row], runs: Sequence[Planned]) -> None:
         twin = seen.setdefault(run.digest, run)
         if twin is not run:
             raise InputError(
-                f"rows {table[twin.row].title!r} and {table[run.row].title!r} have the same settings; take one out"
+                f"rows {table[twin.row].title!r} and {table[run.row].title!r} have the same settings, or weight files "
+                "of the same content; take one out"
             )

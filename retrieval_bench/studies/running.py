@@ -108,24 +108,27 @@ def _run_all(
             stack.callback(made.close)
             return made
 
-        def run(runs: Sequence[Planned], title: str) -> int:
+        def run(runs: Sequence[Planned], title: str, at_once: int) -> int:
             missing = [one for one in runs if one.folder is None]
             if not missing:
                 return 0
-            loaders = max(0, min(2, cores() // workers // 2)) if name == "local" else 2
+            loaders = max(0, min(2, cores() // at_once // 2)) if name == "local" else 2
             jobs = [job_of(one, folder, loaders) for one in missing]
-            with Progress(console, title, len(runs), len(runs) - len(missing), workers) as progress:
-                return conduct(jobs, engine(), workers, progress, journal, name)
+            engine().divide(at_once)
+            with Progress(console, title, len(runs), len(runs) - len(missing), at_once) as progress:
+                return conduct(jobs, engine(), at_once, progress, journal, name)
 
         first = list(asked.first().values())
-        if failed := run(first, f"{asked.study.name}, what it starts from"):
+        # Divided by all of them and not by those that are missing: threads decide last bits, what was made before must
+        # not. One alone has the whole machine, and so the same result however many workers there are.
+        if failed := run(first, f"{asked.study.name}, what it starts from", min(workers, len(first))):
             raise RunsFailedError(
                 f"{failed} of {len(first)} runs that the others of study {asked.study.name!r} start from failed; see "
                 f"{journal.file}. The same command tries again"
             )
         # One plan for the runs and the table: a part that is edited meanwhile belongs to the next study.
         made = asked.plan()
-        failed = run(made.runs, asked.study.name)
+        failed = run(made.runs, asked.study.name, workers)
         said = f"{time.monotonic() - begin:.0f} s" if engine.cache_info().currsize else "all runs were recorded before"
         console.print(f"{asked.study.name}: {said}", highlight=False)
         return made, failed

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.studies.definition import study_of
 from retrieval_bench.studies.plan import first_runs, plan
@@ -92,3 +93,55 @@ def test_other_weights_spare_the_first_run():
 def test_an_unknown_first_run_is_named():
     with pytest.raises(InputError, match="did you mean 'start'"):
         first_runs(study_of({"name": "t", **STARTED, "settings": {"weights": "trained:strat"}}), [])
+
+
+def test_a_run_waits_until_what_it_starts_from_is_there():
+    study = study_of({"name": "tried", **STARTED})
+    assert [run.waits_for for run in plan(study, [], {}).runs] == ["start", "start"]
+    assert [run.waits_for for run in plan(study, [], {"start": Path("final.ckpt")}).runs] == [None, None]
+
+
+def test_what_a_run_is_called_is_settled_by_the_checkpoint_that_it_starts_from(tmp_path):
+    study = study_of({"name": "tried", **STARTED})
+    here, there = tmp_path / "here.ckpt", tmp_path / "there.ckpt"
+    here.write_text("one")
+    there.write_text("one")
+
+    def called(file: Path) -> list[str]:
+        return [run.digest for run in plan(study, [], {"start": file}).runs]
+
+    before = called(here)
+    assert len(set(before)) == 2
+    assert called(there) == before
+    here.write_text("two!")
+    assert not set(called(here)) & set(before)
+
+
+def test_rows_whose_weight_files_hold_the_same_are_one_row(tmp_path):
+    files = [tmp_path / "a.pth", tmp_path / "b.pth"]
+    for file in files:
+        file.write_text("one")
+    with pytest.raises(InputError, match="or weight files of the same content"):
+        planned(grid={"weights": [str(file) for file in files]})
+    files[1].write_text("two!")
+    assert len(planned(grid={"weights": [str(file) for file in files]}).runs) == 2
+
+
+def test_a_dataset_that_the_rows_share_is_loaded_once_and_its_content_counts(tmp_path, monkeypatch):
+    loaded = []
+    registry = KINDS["dataset"].registry()
+    real = registry.create
+    monkeypatch.setattr(registry, "create", lambda *given, **more: loaded.append(given) or real(*given, **more))
+    for label, number in (("a", 0), ("a", 1), ("b", 2)):
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / f"{number}.png").write_bytes(bytes(number))
+    parts = {
+        "settings": {"dataset": {"name": "folder", "root": str(tmp_path)}},
+        "grid": {"pooling": ["gem", "mac"]},
+        "seeds": [0, 1],
+    }
+    before = {run.digest for run in planned(**parts).runs}
+    assert len(before) == 4
+    assert len(loaded) == 1
+    (tmp_path / "b" / "3.png").write_bytes(b"")
+    assert not {run.digest for run in planned(**parts).runs} & before

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,11 @@ from retrieval_bench.studies.running import RunsFailedError, run_study
 
 STAND_IN = Path(__file__).with_name("make_run.py")
 GRID = {"pooling": ["gem", "mac"]}
+STARTED = {
+    "settings": {"backbone": {"name": "resnet10t", "weights": "trained:start"}},
+    "grid": GRID,
+    "trained": {"start": {"method": "delg"}},
+}
 
 
 def shown(console) -> str:
@@ -26,6 +32,11 @@ def shown(console) -> str:
 
 def folders(root: Path) -> list[Path]:
     return sorted(root.glob("runs/synthetic/gem/*"))
+
+
+def first_run(root: Path) -> Path:
+    (folder,) = root.glob("runs/synthetic/delg/*")
+    return folder
 
 
 def alive(pid: int) -> bool:
@@ -105,7 +116,7 @@ def test_a_failure_that_is_mended_is_no_failure_any_more(ask, quick_runs, consol
     when(lambda: folders(quick_runs) and (folders(quick_runs)[0] / "pid").is_file(), lambda: kill_all(quick_runs))
     _, failed = run_study(asked, "local", 1, console)
     assert failed == 1
-    (quick_runs / "gate").touch()
+    (quick_runs / "gate").mkdir()
     results, failed = run_study(asked, "local", 1, console)
     assert failed == 0
     assert not [note for note in results.table.notes if "Missing" in note]
@@ -138,7 +149,7 @@ def test_an_interruption_leaves_nothing_running_and_the_same_command_goes_on(ask
     with pytest.raises(KeyboardInterrupt):
         run_study(asked, "local", 2, console)
     assert not any(alive(int(pid.read_text())) for pid in pids.glob("*/pid"))
-    (quick_runs / "gate").touch()
+    (quick_runs / "gate").mkdir()
     _, failed = run_study(asked, "local", 2, console)
     assert failed == 0
     assert len(folders(quick_runs)) == 2
@@ -171,18 +182,68 @@ def test_one_process_at_a_time_runs_a_study(ask, quick_runs, console):
 
 
 def test_runs_start_from_one_that_is_trained_first(ask, quick_runs, console):
-    started = {
-        "settings": {"backbone": {"name": "resnet10t", "weights": "trained:start"}},
-        "grid": GRID,
-        "trained": {"start": {"method": "delg"}},
-    }
-    _, failed = run_study(ask(**started), "local", 2, console)
+    _, failed = run_study(ask(**STARTED), "local", 2, console)
     assert failed == 0
     (start,) = quick_runs.glob("runs/synthetic/delg/*")
     weights = {(folder / "checkpoints/final.ckpt").read_text() for folder in folders(quick_runs)}
     assert weights == {f"runs/synthetic/delg/{start.name}/checkpoints/final.ckpt"}
-    run_study(ask(**started), "local", 2, console)
+    run_study(ask(**STARTED), "local", 2, console)
     assert len(folders(quick_runs)) == 2
+
+
+def test_what_starts_from_a_run_is_made_again_when_that_run_came_out_otherwise(ask, quick_runs, console):
+    run_study(ask(**STARTED), "local", 2, console)
+    before = folders(quick_runs)
+    # The stand-in's checkpoint holds what its backbone started from.
+    other = {**STARTED, "trained": {"start": {"method": "delg", "backbone.weights": "other"}}}
+    _, failed = run_study(ask(**other), "local", 2, console)
+    assert failed == 0
+    made = {run.folder for run in ask(**other).plan().runs}
+    assert len(made) == 2
+    assert {quick_runs / folder for folder in made}.isdisjoint(before)
+
+
+def test_what_starts_from_a_run_stays_when_that_run_came_out_the_same_elsewhere(ask, quick_runs, console):
+    run_study(ask(**STARTED), "local", 2, console)
+    before = folders(quick_runs)
+    start = first_run(quick_runs)
+    start.rename(start.with_name(start.name.replace("20260101", "20270101")))
+    run_study(ask(**STARTED), "local", 2, console)
+    assert folders(quick_runs) == before
+    assert "all runs were recorded before" in shown(console)
+
+
+def test_a_checkpoint_that_was_exchanged_in_its_place_is_noticed(ask, quick_runs, console):
+    run_study(ask(**STARTED), "local", 2, console)
+    (first_run(quick_runs) / "checkpoints" / "final.ckpt").write_text("exchanged")
+    assert [run.folder for run in ask(**STARTED).plan().runs] == [None, None]
+    _, failed = run_study(ask(**STARTED), "local", 2, console)
+    assert failed == 0
+    assert len(folders(quick_runs)) == 4
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_run_that_is_alone_at_the_start_has_all_cores(workers, ask, quick_runs, console, monkeypatch):
+    monkeypatch.setattr("retrieval_bench.studies.engines.local.cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    _, failed = run_study(ask(**STARTED), "local", workers, console)
+    assert failed == 0
+    assert "threads 6" in (first_run(quick_runs) / "log.txt").read_text()
+    for folder in folders(quick_runs):
+        assert f"threads {6 // workers}" in (folder / "log.txt").read_text()
+
+
+def test_the_share_of_several_at_the_start_does_not_depend_on_what_is_missing(ask, quick_runs, console, monkeypatch):
+    monkeypatch.setattr("retrieval_bench.studies.engines.local.cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    two = {
+        "grid": {"backbone": [{"name": "resnet10t", "weights": f"trained:{name}"} for name in ("a", "b")]},
+        "trained": {"a": {"method": "delg"}, "b": {"method": "dolg", "backbone.weights": "other"}},
+    }
+    run_study(ask(**two), "local", 6, console)
+    shutil.rmtree(first_run(quick_runs))
+    run_study(ask(**two), "local", 6, console)
+    assert "threads 3" in (first_run(quick_runs) / "log.txt").read_text()
 
 
 def test_without_the_first_run_the_others_are_not_tried(ask, quick_runs, console):

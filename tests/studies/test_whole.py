@@ -72,6 +72,17 @@ def test_wrong_input_is_exit_code_2_and_runs_nothing(study, words, says, capsys)
     assert not list(study.glob("runs/folder/*/*"))
 
 
+def test_what_waits_for_a_first_run_is_listed_so(study, capsys):
+    values = yaml.safe_load((study / "two.yaml").read_text())
+    values["settings"]["backbone"] = {"name": "resnet10t", "weights": "trained:start"}
+    values["trained"] = {"start": {"method": "gem"}}
+    (study / "two.yaml").write_text(yaml.safe_dump(values))
+    assert call(["study", "two.yaml", "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "3 runs to make" in said
+    assert said.count("to be made after trained: start") == 2
+
+
 def test_failed_runs_are_exit_code_1(study, capsys, monkeypatch):
     import sys
 

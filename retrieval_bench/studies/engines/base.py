@@ -16,6 +16,9 @@ class Handle(Protocol):
 class Engine(Protocol):
     """Runs jobs, each in a process of its own."""
 
+    def divide(self, runs: int) -> None:
+        """Share what there is among so many runs at a time, from the next job on."""
+
     def submit(self, job: Job, slot: int) -> Handle:
         """Take a job.
 

@@ -15,8 +15,12 @@ class LocalEngine:
     """
 
     def __init__(self, workers: int):
-        self.threads = threads(workers, cores())
         self._devices: list[str] | None = None
+        self.divide(workers)
+
+    def divide(self, runs: int) -> None:
+        """Divide the cores."""
+        self.threads = threads(runs, cores())
 
     def submit(self, job: Job, slot: int) -> Running:
         """Start a job."""

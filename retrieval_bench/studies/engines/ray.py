@@ -57,12 +57,16 @@ class RayEngine:
         else:
             ray.init(num_cpus=max(cores(), workers), include_dashboard=False, **quiet)
         found = ray.cluster_resources()
-        largest = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
-        # A task fits on one node, whatever the cluster has in all.
-        self.cpus = max(1, min(largest, int(found.get("CPU", 1)) // workers))
-        self.threads = threads(1, self.cpus)
+        self._largest = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
+        self._all = int(found.get("CPU", 1))
+        self.divide(workers)
         self._gpus = 1 if found.get("GPU", 0) >= 1 else 0
         self._task = ray.remote(execute)
+
+    def divide(self, runs: int) -> None:
+        """Divide the CPUs; a task fits on one node, whatever the cluster has in all."""
+        self.cpus = max(1, min(self._largest, self._all // runs))
+        self.threads = threads(1, self.cpus)
 
     def submit(self, job: Job, slot: int) -> RayHandle:
         """Hand a job to the cluster, which chooses the place."""

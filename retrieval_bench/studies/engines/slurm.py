@@ -63,8 +63,12 @@ class SlurmEngine:
             self._executor.update_parameters(name="retrieval-bench", stderr_to_stdout=True, **chosen)
         except (NameError, TypeError, ValueError) as error:
             raise InputError(f"slurm: {' '.join(str(error).split())}") from error
-        wanted = int(chosen["cpus_per_task"])
-        self.threads = wanted if cluster == "slurm" else threads(workers, cores())
+        self._asked = int(chosen["cpus_per_task"]) if cluster == "slurm" else None
+        self.divide(workers)
+
+    def divide(self, runs: int) -> None:
+        """Divide the cores of this machine; a job of the queue has what its parameters say."""
+        self.threads = threads(runs, cores()) if self._asked is None else self._asked
 
     def submit(self, job: Job, slot: int) -> SlurmHandle:
         """Put a job into the queue."""
