@@ -1,17 +1,21 @@
 """A whole run, small: what it leaves behind, that a rerun gives the same figures, and what each wrong input says."""
 
+import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 from tiny_data import TINY_DATA
 
 import retrieval_bench as rb
 from retrieval_bench.bench import extract_only, run, score_again, train_only
+from retrieval_bench.recording.run_folder import finished_run
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import load_settings
 from retrieval_bench.settings.record import Gallery, read_record
@@ -119,6 +123,53 @@ def test_a_killed_run_goes_on_where_it_was(delg, data_root, tmp_path, monkeypatc
     assert folder == unfinished
     assert [stage.model_dump() for stage in continued.stages] == [stage.model_dump() for stage in record.stages]
     assert any("stored" in cost.name for cost in continued.costs)
+
+
+def other_content(weights: Path) -> None:
+    """The same tensors in a file of other bytes, in its place."""
+    content = torch.load(weights, weights_only=True)
+    torch.save({**content, "epoch": content["epoch"] + 1}, weights)
+
+
+def test_a_killed_run_does_not_go_on_with_weights_that_changed(delg, data_root, tmp_path, monkeypatch):
+    _, trained = delg
+    weights = Path(shutil.copy(trained / "checkpoints" / "final.ckpt", tmp_path / "mine.ckpt"))
+    wanted = settings("delg", data_root, tmp_path / "runs", f"weights={weights}", "train.enabled=true")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["retrieval_bench.bench"], "write_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(wanted, Console(quiet=True))
+    (unfinished,) = (tmp_path / "runs" / "synthetic" / "delg").iterdir()
+    assert (unfinished / "checkpoints" / "final.ckpt").is_file()
+    other_content(weights)
+    record, folder = run(wanted, Console(quiet=True))
+    assert folder != unfinished
+    assert record.provenance["weights sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert str(weights) in (folder / "config.yaml").read_text()
+    assert finished_run(wanted) == folder
+    other_content(weights)
+    assert finished_run(wanted) is None
+
+
+def test_weights_that_change_while_they_are_read_are_refused(delg, data_root, tmp_path, monkeypatch):
+    _, trained = delg
+    weights = Path(shutil.copy(trained / "checkpoints" / "final.ckpt", tmp_path / "mine.ckpt"))
+    bench = sys.modules["retrieval_bench.bench"]
+    real = bench.build_model
+
+    def read_and_changed(*given: object) -> object:
+        model = real(*given)
+        other_content(weights)
+        return model
+
+    monkeypatch.setattr(bench, "build_model", read_and_changed)
+    with pytest.raises(InputError, match="the file of weights= was changed"):
+        run(settings("delg", data_root, tmp_path / "runs", f"weights={weights}"), Console(quiet=True))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_training_alone_then_the_whole_run(delg, data_root, tmp_path):
