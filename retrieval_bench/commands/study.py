@@ -46,11 +46,11 @@ def listed(planned: Sequence[Planned], journal: Journal) -> Table:
     entries = journal.latest()
     table = Table("run", "settings", "state", title=f"{sum(run.folder is None for run in planned)} runs to make")
     for run in planned:
-        entry = entries.get(run.digest)
         if run.waits_for is not None:
-            # What a run is called counts the content of its weights, which nobody knows yet.
+            # Its digest counts what is in that checkpoint, which nobody knows yet.
             table.add_row(run.name, "", f"to be made after trained: {run.waits_for}")
             continue
+        entry = entries.get(run.digest)
         state = f"failed: {entry.reason}" if entry is not None and entry.state == "failed" else "to be made"
         table.add_row(run.name, run.digest, state if run.folder is None else f"recorded: {run.folder}")
     return table

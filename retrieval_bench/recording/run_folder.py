@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,8 @@ def settings_digest(settings: RunSettings, content: Content | None = None) -> st
     """
     content = content or content_of(settings)
     unimportant: dict[str, Any] = {"runs": True, "title": True, "plugins": True, "runtime": {"workers"}}
-    decisive = settings.model_dump(mode="json", exclude=unimportant)
-    for key in content.files:
-        if key == "whitening.path" or key.rpartition(".")[2] == "weights":
-            _forget(decisive, key.split("."))
+    known = {key for key in content.files if key == "whitening.path" or key.rpartition(".")[2] == "weights"}
+    decisive = _without(settings.model_dump(mode="json", exclude=unimportant), known)
     if content.files:
         decisive["files"] = dict(content.files)
     if content.dataset is not None:
@@ -80,10 +79,13 @@ def finished_in(parent: Path, digest: str) -> Path | None:
     return finished[-1] if finished else None
 
 
-def _forget(settings: dict[str, Any], place: list[str]) -> None:
-    """Let a setting say nothing, in place."""
-    *above, name = place
-    inside: Any = settings
-    for step in above:
-        inside = inside[int(step)] if isinstance(inside, list) else inside[step]
-    inside[name] = None
+def _without(value: Any, known: Collection[str], key: str = "") -> Any:
+    """Settings in which those that are known otherwise say nothing."""
+    if key in known:
+        return None
+    below = f"{key}." if key else ""
+    if isinstance(value, dict):
+        return {name: _without(inner, known, f"{below}{name}") for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without(inner, known, f"{below}{number}") for number, inner in enumerate(value)]
+    return value

@@ -40,6 +40,19 @@ def test_a_study_on_a_local_cluster_of_two_workers(engine, ask, quick_runs, cons
 
 
 @both
+def test_a_run_that_is_alone_at_the_start_has_all_cores(engine, ask, quick_runs, console, monkeypatch):
+    monkeypatch.setattr(f"retrieval_bench.studies.engines.{engine}.cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    started = {"settings": {"weights": "trained:start"}, "trained": {"start": {"method": "delg"}}}
+    _, failed = run_study(ask(**started, grid={"pooling": ["gem", "mac"]}, slurm=LOCAL), engine, 2, console)
+    assert failed == 0
+    (start,) = quick_runs.glob("runs/synthetic/delg/*/log.txt")
+    assert "threads 6" in start.read_text()
+    rest = [log.read_text() for log in quick_runs.glob("runs/synthetic/gem/*/log.txt")]
+    assert ["threads 3" in said for said in rest] == [True, True]
+
+
+@both
 def test_two_run_at_a_time_and_an_interruption_ends_them(engine, ask, quick_runs, console):
     settings = {"model.does": "wait", "model.until": str(quick_runs / "gate")}
     asked = ask(settings=settings, grid={"pooling": ["gem", "mac", "spoc"]}, slurm=LOCAL)
