@@ -12,6 +12,7 @@ from retrieval_bench.evaluation import Result, evaluate
 from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.registry import METHODS
+from retrieval_bench.recording.card import ground_truth_digest
 from retrieval_bench.recording.content import content_of, require_unchanged
 from retrieval_bench.recording.run_folder import open_run
 from retrieval_bench.reporting.page import write_report
@@ -165,10 +166,16 @@ def score_again(folder: Path) -> dict[str, Result]:
     """Evaluate the rankings that a run folder holds; returns results by stage.
 
     Raises:
-        InputError: no finished run there.
+        InputError: no finished run there, or a dataset that is another now.
     """
-    read_record(folder)
+    record = read_record(folder)
     settings = load_settings(config=folder / "config.yaml")
     load_plugins(settings.plugins)
     dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
+    # Rankings are row numbers of image lists: of other lists they would give figures all the same.
+    if ground_truth_digest(dataset) != record.card.ground_truth_digest:
+        raise InputError(
+            f"dataset {settings.dataset.name} is not what {folder} was evaluated on: images, boxes or labels are "
+            "others now, or images were skipped then; bench the same settings again, which uses stored descriptors"
+        )
     return {name: scored(rankings, dataset) for name, rankings in read_rankings(folder).items()}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tiny_data import TINY_DATA
 
 import retrieval_bench as rb
 from retrieval_bench.bench import extract_only, run, score_again, train_only
+from retrieval_bench.data.registry import load_dataset
 from retrieval_bench.recording.run_folder import finished_run
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import load_settings
@@ -85,6 +87,18 @@ def test_the_files_agree_with_the_record(delg):
     gallery = Gallery.model_validate_json((folder / "gallery.json").read_text())
     assert len(gallery.rows) == len(table)
     assert all(Path(candidate.path).is_file() for row in gallery.rows for candidate in row.best)
+
+
+def test_rankings_are_not_scored_against_another_dataset(delg, monkeypatch):
+    _, folder = delg
+
+    def mended(*given, **options):
+        dataset = load_dataset(*given, **options)
+        return replace(dataset, ground_truth=dataset.ground_truth[::-1])
+
+    monkeypatch.setattr(sys.modules["retrieval_bench.bench"], "load_dataset", mended)
+    with pytest.raises(InputError, match=r"is not what .* was evaluated on"):
+        score_again(folder)
 
 
 def test_the_config_of_a_run_repeats_it(delg, tmp_path):
