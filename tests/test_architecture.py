@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "studies": {"settings", "recording", "reporting"},
     # What parts owe: builds and runs each of them.
-    "contracts": {"settings", "values", "data", "backbones", "pooling", "losses", "reranking", "methods"},
+    "contracts": {"settings", "values", "weights", "data", "backbones", "pooling", "losses", "reranking", "methods"},
 }
 """Room -> the rooms that it may import beside itself. `bench`, `commands`, `cli` and the API lie on top of all."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.registry import Registry
 from retrieval_bench.values.features import Features
 
@@ -30,12 +31,15 @@ class Backbone(nn.Module, ABC):
         token_channels: C of the tokens that `features` gives; None where it gives none.
         portable: name and options under which a checkpoint builds it again, where the name it was asked for by needs
             the hub; else empty.
+        normalisation: of the images that its weights expect; None where it starts at random, or from a file that does
+            not tell, and takes the images of any method.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     token_channels: int | None = None
     portable: Mapping[str, Any] = MappingProxyType({})
+    normalisation: Normalisation | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:

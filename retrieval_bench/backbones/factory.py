@@ -1,6 +1,7 @@
 """Backbones by name: our own, then timm's."""
 
 import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,10 +9,16 @@ import timm
 
 from retrieval_bench.backbones.base import BACKBONES, Backbone, MissingFeaturesError
 from retrieval_bench.backbones.inspection import on_meta
+from retrieval_bench.backbones.own_checkpoint import is_own, trained_with, trained_with_of
 from retrieval_bench.backbones.relup import apply_relup
 from retrieval_bench.backbones.timm_adapter import WITH_TOKENS, TimmBackbone, missing_stages
 from retrieval_bench.backbones.weights import load_backbone_weights, timms_reader
-from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.normalisation import Normalisation
+from retrieval_bench.weights.reading import read_weights
+
+METHOD = "method"
+"""The value of ``normalisation`` that keeps the method's own."""
 
 
 def list_backbones(filter: str = "*") -> list[str]:
@@ -29,6 +36,7 @@ def create_backbone(
     relup: float | None = None,
     final_norm: bool | None = None,
     tokens: bool = False,
+    normalisation: Literal["method"] | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Backbone:
     """Build a backbone.
@@ -44,6 +52,8 @@ def create_backbone(
         final_norm: whether maps and tokens pass through the model's last norm; None: those of plain transformers, as
             users of DINOv2 and CLIP expect, and no others. See `TimmBackbone`.
         tokens: whether `Backbone.features` gives class and register tokens.
+        normalisation: of the images: None for what the weights expect that it starts from, ``method`` for the method's
+            own in any case, or a mapping with mean, std (red, green, blue, for [0, 1]) and channel_order (rgb, bgr).
         options: of that backbone.
 
     Raises:
@@ -54,6 +64,7 @@ def create_backbone(
         raise InputError(f"out_stages must be rising and count from the end, such as (-2, -1), got {stages}")
     if pretrained and weights is not None:
         raise InputError("backbone.pretrained and backbone.weights exclude each other; leave one out")
+    chosen = None if normalisation in (None, METHOD) else _by_hand(normalisation)
     if final_norm is not None:
         options["final_norm"] = final_norm
     backbone = _built(name, stages, pretrained, weights, options, tokens=tokens)
@@ -63,6 +74,8 @@ def create_backbone(
         raise MissingFeaturesError(
             f"backbone {name!r} has no class or register tokens; choose one that has, such as {WITH_TOKENS}"
         )
+    if normalisation is not None:
+        backbone.normalisation = chosen
     if relup is not None:
         apply_relup(backbone, relup)
     return backbone
@@ -81,10 +94,23 @@ def _built(
         given: dict[str, Any] = {"weights": weights} if weights is not None else {}
         given |= {"pretrained": True} if pretrained else {}
         backbone: Backbone = BACKBONES.create(name, {**options, **given}, out_stages=stages, tokens=tokens)
+        if weights is not None and backbone.normalisation is None:
+            backbone.normalisation = trained_with_of(weights)
         return backbone
     give: Literal["maps", "maps and tokens"] = "maps and tokens" if tokens else "maps"
     adapter = TimmBackbone(name, stages, False if weights is not None else pretrained, give=give, **options)
     if weights is not None:
         whole = on_meta(adapter.architecture.name, **adapter.architecture.creation)
-        load_backbone_weights(adapter.body, weights, later=whole.state_dict(), reader=timms_reader(whole))
+        file = read_weights(weights, "backbone.weights=")
+        load_backbone_weights(adapter.body, file, later=whole.state_dict(), reader=timms_reader(whole))
+        adapter.normalisation = trained_with(file) if is_own(file) else adapter.expected(from_file=True)
     return adapter
+
+
+def _by_hand(given: Any) -> Normalisation:
+    if isinstance(given, str):
+        raise InputError(
+            f"{nearest(given, [METHOD], noun='value of backbone.normalisation')}; or set mean, std and channel_order "
+            "below it, such as backbone.normalisation.channel_order=bgr"
+        )
+    return Normalisation.read(given, "backbone.normalisation", "backbone.normalisation, set by hand")

@@ -30,10 +30,12 @@ class HubModel(NamedTuple):
     Attributes:
         architecture: of timm, without a tag.
         options: of it, that the weights need.
+        config: of the weights, as timm calls it: the size, mean and deviation that they expect, among others.
     """
 
     architecture: str
     options: dict[str, Any]
+    config: dict[str, Any]
 
 
 def on_hub(name: str) -> bool:
@@ -50,7 +52,7 @@ def hub_model(name: str) -> HubModel:
     repository = name.partition(":")[2]
     with fetching(name, repository, ("config.json",)):
         try:
-            _, architecture, options = load_model_config_from_hf(repository)
+            config, architecture, options = load_model_config_from_hf(repository)
         except (KeyError, TypeError, AttributeError, AssertionError) as error:
             raise InputError(
                 f"{repository!r} on the hub is no model of timm (its config.json names no architecture of it); "
@@ -60,7 +62,7 @@ def hub_model(name: str) -> HubModel:
         raise InputError(
             f"{repository!r} on the hub is a {architecture!r}, which timm {timm.__version__} does not have; update timm"
         )
-    return HubModel(architecture, dict(options or {}))
+    return HubModel(architecture, dict(options or {}), dict(config))
 
 
 def repository_of(name: str) -> str:

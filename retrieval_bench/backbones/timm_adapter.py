@@ -10,10 +10,12 @@ import timm
 from torch import Tensor
 
 from retrieval_bench.backbones.base import Backbone, MissingFeaturesError
+from retrieval_bench.backbones.expected import of_config, of_model
 from retrieval_bench.backbones.hub import hub_model, on_hub
 from retrieval_bench.backbones.inspection import Architecture, inspect_architecture, is_channels_last
 from retrieval_bench.backbones.pretrained import create_body
 from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.values.features import Features
 
 WITH_TOKENS = "vit_tiny_patch16_224, deit_small_patch16_224, vit_small_patch14_dinov2 or vit_small_patch16_dinov3"
@@ -41,6 +43,8 @@ class TimmBackbone(Backbone):
     Attributes:
         body: timm's module, so that keys are ``body.conv1.weight`` and so on.
         architecture: what was found out about it.
+        named: the name that was asked for.
+        hub_config: what the hub says of the weights, of names that are there; else None.
 
     Raises:
         InputError: unknown name, stage or option, a model without what is asked for, or a hub that cannot be reached.
@@ -57,8 +61,10 @@ class TimmBackbone(Backbone):
     ):
         super().__init__()
         source, repository = name, ""
+        self.hub_config: dict[str, Any] | None = None
         if on_hub(name):
             found = hub_model(name)
+            self.hub_config = found.config
             name, options, repository = found.architecture, {**found.options, **options}, source.partition(":")[2]
         else:
             check_name(name)
@@ -68,6 +74,9 @@ class TimmBackbone(Backbone):
             check_tokens(source, self.architecture)
         fetched = pretrained or (pretrained is None and bool(repository))
         self.body = create_body(source, self.architecture, out_stages, repository, fetched=fetched)
+        self.named = source
+        if fetched:
+            self.normalisation = self.expected()
         self.channels = tuple(self.body.feature_info.channels())
         self.strides = tuple(self.body.feature_info.reduction())
         self.channels_last = is_channels_last(self.body)
@@ -97,6 +106,12 @@ class TimmBackbone(Backbone):
             intermediates_only=True,
         )
         return Features(tuple(self.shaped([pair[0] for pair in pairs], images)), pairs[-1][1])
+
+    def expected(self, *, from_file: bool = False) -> Normalisation:
+        """What weights of this name expect of pixel values; of weights from a file, as far as the name tells."""
+        if self.hub_config is not None:
+            return of_config(self.hub_config, f"config.json of {self.named}")
+        return of_model(self.named, self.body.pretrained_cfg, from_file=from_file)
 
     def sized(self, images: Tensor) -> Tensor:
         """Images of a size that the architecture takes: padded, or refused."""

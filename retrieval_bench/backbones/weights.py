@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor, nn
 
 from retrieval_bench.backbones.own_checkpoint import backbone_inside
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.weights.reading import read_weights
+from retrieval_bench.weights.reading import WeightFile
 
 CLASSIFIERS = ("fc.", "head.", "head_dist.", "classifier.")
 CIRTORCH = {"0.": "conv1.", "1.": "bn1.", "4.": "layer1.", "5.": "layer2.", "6.": "layer3.", "7.": "layer4."}
@@ -41,13 +40,13 @@ class Fit:
 
 
 def load_backbone_weights(
-    body: nn.Module, path: str | Path, later: Collection[str] = (), reader: Reader | None = None
+    body: nn.Module, file: WeightFile, later: Collection[str] = (), reader: Reader | None = None
 ) -> dict[str, str]:
     """Copy a timm or torchvision state dict, or the backbone of our checkpoints, into a feature extractor, in place.
 
     Args:
         body: timm's ``features_only`` module.
-        path: ``.safetensors``, or a torch file, which is read without running code.
+        file: that was read.
         later: keys of the whole timm model; those beyond the last requested stage may be in the file.
         reader: what translates a file that does not fit as it is: other keys, position embeddings of another size.
 
@@ -55,9 +54,9 @@ def load_backbone_weights(
         tensor of the file -> why it is not used.
 
     Raises:
-        InputError: no such file, an unreadable one, or tensors that are missing, unexpected or of another shape.
+        InputError: tensors that are missing, unexpected or of another shape.
     """
-    state = sequential_to_resnet(backbone_inside(read_weights(path, "backbone.weights=").state))
+    state = sequential_to_resnet(backbone_inside(file.state))
     fit = fitted(body.state_dict(), state, later)
     dropped: dict[str, str] = {}
     if fit.complaint() and reader is not None and (read := translated(state, reader)) is not None:
@@ -69,7 +68,7 @@ def load_backbone_weights(
             dropped = dict.fromkeys(changed, "merged, split or left out by timm's reader for this architecture")
             fit = again
     if fit.complaint():
-        raise InputError(f"{path} does not fit the backbone: {fit.complaint()}; check backbone.weights")
+        raise InputError(f"{file.path} does not fit the backbone: {fit.complaint()}; check backbone.weights")
     body.load_state_dict(fit.given, strict=False)
     return {**dropped, **fit.unused}
 

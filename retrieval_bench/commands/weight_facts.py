@@ -47,7 +47,7 @@ def file_digest(path: Path) -> str:
 def file_facts(file: "WeightFile") -> Facts:
     """The file itself: container, digests, size and number format of its tensors, what lies beside them."""
     from retrieval_bench.extraction.digest import tensors_digest
-    from retrieval_bench.methods.checkpoints import OWN
+    from retrieval_bench.weights.own_entry import OWN
     from retrieval_bench.weights.provenance import PROVENANCE
 
     numbers = {key: value for key, value in file.state.items() if value.is_floating_point()}
@@ -115,9 +115,9 @@ def accounting(unused: Mapping[str, str], absent: Iterable[str]) -> Facts:
 
 def unknown_facts(file: "WeightFile") -> Facts:
     """What may help with a file that no method recognises."""
-    from retrieval_bench.methods.checkpoints import own_entry
     from retrieval_bench.methods.naming import resnet_of
     from retrieval_bench.methods.registry import METHODS
+    from retrieval_bench.weights.own_entry import own_entry
 
     own = own_entry(file.extra, file.path)
     if own is not None:

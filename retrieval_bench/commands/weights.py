@@ -62,7 +62,7 @@ def convert_weights(arguments: argparse.Namespace) -> None:
 
     import retrieval_bench as rb
     from retrieval_bench.extraction.tensor_file import write_tensors
-    from retrieval_bench.methods.checkpoints import OWN
+    from retrieval_bench.weights.own_entry import OWN
     from retrieval_bench.weights.provenance import PROVENANCE, Provenance, read_provenance
     from retrieval_bench.weights.reading import read_weights
 
@@ -111,8 +111,9 @@ def claims(file: "WeightFile", method: str | None = None) -> list[Claim]:
     Raises:
         InputError: `method` is unknown, or does not recognise the file; a damaged entry of our own.
     """
-    from retrieval_bench.methods.checkpoints import OWN, own_entry, recognised, translated
+    from retrieval_bench.methods.checkpoints import recognised, translated
     from retrieval_bench.methods.registry import METHODS
+    from retrieval_bench.weights.own_entry import OWN, own_entry
 
     own = own_entry(file.extra, file.path)
     found = []

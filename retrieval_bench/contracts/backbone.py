@@ -19,6 +19,7 @@ from retrieval_bench.contracts.expectations import (
 from retrieval_bench.contracts.exporting import require_same_compiled, require_same_exported
 from retrieval_bench.contracts.options import require_docstring, require_options
 from retrieval_bench.settings.kinds import KINDS
+from retrieval_bench.settings.normalisation import Normalisation
 
 SIZES = ((64, 64), (33, 47), (96, 40), (2, 3), (1, 1))
 
@@ -63,6 +64,10 @@ def builds(part: Part) -> None:
             isinstance(values, tuple) and len(values) == 2 and all(isinstance(one, int) and one > 0 for one in values),
             f"{noun} is {values!r} for out_stages=(-2, -1); the constructor sets it to two whole numbers",
         )
+    require(
+        backbone.normalisation is None or isinstance(backbone.normalisation, Normalisation),
+        f"normalisation is {backbone.normalisation!r}; it is a Normalisation, or None where any images will do",
+    )
 
 
 def options(part: Part) -> None:

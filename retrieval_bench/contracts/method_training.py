@@ -19,10 +19,14 @@ from retrieval_bench.contracts.expectations import (
     require_gradient,
     require_refusal,
 )
-from retrieval_bench.contracts.tiny_method import build, optimiser_of, pictures, step, takes
+from retrieval_bench.contracts.tiny_method import TINY, build, optimiser_of, pictures, step, takes
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.checkpoints import OWN
 from retrieval_bench.methods.registry import METHODS, create_model
+from retrieval_bench.settings.normalisation import Normalisation
+from retrieval_bench.weights.own_entry import OWN
+
+BY_HAND = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "channel_order": "bgr"}
+"""Pixel values that no method has by default."""
 
 
 def losses(part: Part) -> None:
@@ -136,6 +140,24 @@ def training_set_is_kept(part: Part) -> None:
     require(loaded.trained_on == model.trained_on, f"trained_on is {loaded.trained_on!r} and was {model.trained_on!r}")
 
 
+def normalisation_is_kept(part: Part) -> None:
+    """What pixel values the weights expect travels with them, though the settings that said so do not."""
+    if not takes(part, "backbone"):
+        raise SkipTest("it takes no backbone, so there is none to bring a normalisation")
+    given = part.options.get("backbone", TINY["backbone"])
+    named = {"name": given} if isinstance(given, str) else dict(given)
+    model = build(part, backbone={**named, "normalisation": BY_HAND})
+    wanted = {**BY_HAND, "source": model.normalisation_source}
+    found = Normalisation.of(model.protocol, model.normalisation_source).plain()
+    require(found == wanted, f"backbone.normalisation is {wanted}, but its protocol has {found}")
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = create_model(part.name, weights=save(model, Path(folder) / "own.ckpt"))
+    found = Normalisation.of(loaded.protocol, loaded.normalisation_source).plain()
+    require(found == wanted, f"it was trained with {wanted}; built from its checkpoint it has {found}")
+    images = pictures(1, 48, 40)
+    require_equal(loaded.describe(images), model.describe(images), "descriptors of the loaded and of the saved model")
+
+
 def settings(part: Part) -> None:
     """What a checkpoint stores is plain JSON, from which the model is built again with the same settings."""
     entry = json.loads(build(part).own_entry())
@@ -186,6 +208,7 @@ CHECKS: tuple[Check, ...] = (
     checkpoint,
     trainer_checkpoint,
     training_set_is_kept,
+    normalisation_is_kept,
     settings,
     recipes_and_card,
 )

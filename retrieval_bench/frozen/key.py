@@ -26,8 +26,8 @@ ROOMS = (
 ABOVE = {"merge", "merge_exponent"}
 """What a protocol says of the descriptors, and not of the features."""
 
-WEIGHTS = {"weights", "pretrained"}
-"""Options of a backbone that say where its tensors come from, not what they are."""
+ELSEWHERE = {"weights", "pretrained", "normalisation"}
+"""Options of a backbone that the key holds otherwise: where its tensors come from, and how images are normalised."""
 
 MOST_STAGES = 5
 """That a backbone has."""
@@ -67,7 +67,7 @@ def backbone_parts(model: RetrievalModule, dtype: str, precision: str) -> dict[s
         dtype: of the stored values.
         precision: of the network's arithmetic, as Lightning calls it.
     """
-    options = {key: value for key, value in model.settings["backbone"].items() if key not in WEIGHTS}
+    options = {key: value for key, value in model.settings["backbone"].items() if key not in ELSEWHERE}
     return {
         "backbone": canonical_digest(options),
         "weights": model_digest(model.backbone),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from retrieval_bench.backbones.base import Backbone
 from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
-from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat
+from retrieval_bench.methods.checkpoints import CheckpointFormat
 from retrieval_bench.methods.freezing import freeze, hold
 from retrieval_bench.methods.image_values import as_unit_range, require_rgb
 from retrieval_bench.methods.merging import merge_scales, unit
@@ -20,10 +20,12 @@ from retrieval_bench.methods.optimisation import configure
 from retrieval_bench.methods.pyramid import image_pyramid
 from retrieval_bench.pooling.base import Pooling
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.recipe import Recipe
 from retrieval_bench.values.features import Features
 from retrieval_bench.values.local_features import LocalFeatures
+from retrieval_bench.weights.own_entry import OWN
 
 
 class RetrievalModule(pl.LightningModule, ABC):
@@ -47,6 +49,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         extract_local: whether `predict_step` also returns local features.
         trained_on: the training set of the weights, for the protocol card.
         weights_source: where the weights came from, for the protocol card.
+        normalisation_source: whose mean, deviation and channel order the protocol has, for the protocol card.
         unused_weights: published tensor -> why it was not needed.
         absent_weights: our tensors that the file lacked and its format may lack; they have their initial values.
     """
@@ -72,6 +75,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         self.extraction_scales: tuple[float, ...] | None = None
         self.extract_local = False
         self.weights_source = "random initialisation"
+        self.normalisation_source = f"method {method}"
         self.trained_on = "nothing: random initialisation"
         self.unused_weights: dict[str, str] = {}
         self.absent_weights: tuple[str, ...] = ()
@@ -284,9 +288,11 @@ class RetrievalModule(pl.LightningModule, ABC):
         checkpoint[OWN] = self.own_entry()
 
     def own_entry(self) -> str:
-        """JSON with the method and its constructor arguments, as stored in checkpoints."""
+        """JSON with the method, its constructor arguments and its normalisation, as stored in checkpoints."""
         settings = dict(self.settings)
-        # The trained tensors replace what the backbone started from.
-        kept = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights")}
+        # The trained tensors replace what the backbone started from; what they expect is stored beside the settings.
+        kept = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights", "normalisation")}
         settings["backbone"] = kept | dict(getattr(getattr(self, "backbone", None), "portable", {}))
-        return json.dumps({"method": self.method, "settings": settings, "trained_on": self.trained_on})
+        entry = {"method": self.method, "settings": settings, "trained_on": self.trained_on}
+        normalisation = Normalisation.of(self.protocol, self.normalisation_source)
+        return json.dumps({**entry, "normalisation": normalisation.plain()})

@@ -1,6 +1,5 @@
 """Checkpoints: naming the format of a weight file, and accounting for every tensor in it."""
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +10,14 @@ from torch import nn
 
 from retrieval_bench.methods.parts import named_batch_attention
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.weights.names import bare_inside, rename
+from retrieval_bench.weights.own_entry import OWN, own_entry
 from retrieval_bench.weights.provenance import Provenance, read_provenance
 from retrieval_bench.weights.reading import State, WeightFile, read_weights
 
 LISTED = 12
 """Tensors of one kind that an error names; it counts them all."""
-
-OWN = "retrieval_bench"
-"""The entry of our own checkpoints: JSON with the method's name and its constructor arguments."""
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -72,6 +70,8 @@ class Checkpoint:
         holds: the method that an own checkpoint was saved by; empty for published files.
         names: our key -> the file's, for tensors that were taken over as they are.
         provenance: of a converted file.
+        normalisation: that an own checkpoint was trained with; None for published files, which are of the method's
+            own, and for checkpoints from before it was stored.
     """
 
     path: Path
@@ -81,6 +81,7 @@ class Checkpoint:
     holds: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     provenance: Provenance | None = None
+    normalisation: Normalisation | None = None
 
     @property
     def foreign(self) -> bool:
@@ -141,7 +142,7 @@ def translated(
         absent = () if provenance is None else provenance.absent
         translation = Translation(file.state, own["settings"], trained_on=own["trained_on"], optional=absent)
         names = {key: key for key in file.state}
-        return Checkpoint(file.path, OWN, translation, method, own["method"], names, provenance)
+        return Checkpoint(file.path, OWN, translation, method, own["method"], names, provenance, own["normalisation"])
     known, state = recognised(file, formats)
     if known is None:
         shown = ", ".join(list(file.state)[:3])
@@ -172,21 +173,6 @@ def recognised(file: WeightFile, formats: Sequence[CheckpointFormat]) -> tuple[C
             if known.recognises(list(state)):
                 return known, state
     return None, file.state
-
-
-def own_entry(extra: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
-    """What a checkpoint of ours says of itself (method, settings, trained_on), or None for a file that is not one.
-
-    Raises:
-        InputError: the entry is damaged.
-    """
-    if OWN not in extra:
-        return None
-    try:
-        own: dict[str, Any] = json.loads(extra[OWN])
-        return {key: own[key] for key in ("method", "settings", "trained_on")}
-    except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"the entry {OWN!r} of {path} is damaged; train or convert the weights again") from error
 
 
 def replaced_parts(checkpoint: Checkpoint, wanted: Mapping[str, Any]) -> dict[str, str]:

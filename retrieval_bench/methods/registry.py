@@ -7,6 +7,7 @@ from typing import Any
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.checkpoints import load_weights, new_classifier, read_checkpoint, replaced_parts
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.registry import Registry
 
 METHODS = Registry("method", "retrieval_bench.methods")
@@ -69,7 +70,9 @@ def create_model(
         if size is not None:
             wanted[key] = size
     if weights is None:
-        return _built(method, wanted)
+        model = _built(method, wanted)
+        _normalise_as(model, _of_backbone(model))
+        return model
     checkpoint = read_checkpoint(Path(weights), part.formats, method=method, also=part.loads_from)
     replaced = replaced_parts(checkpoint, wanted)
     renewed = new_classifier(checkpoint, num_classes, part.of_classes)
@@ -84,7 +87,25 @@ def create_model(
     renewed |= _set_by_options(pooling, model)
     load_weights(model, checkpoint, replaced, renewed)
     _as_loaded(model)
+    # What the backbone would have started from is gone, and its normalisation with it.
+    by_hand = isinstance(backbone, Mapping) and backbone.get("normalisation") is not None
+    _normalise_as(model, _of_backbone(model) if by_hand else checkpoint.normalisation)
     return model
+
+
+def _of_backbone(model: RetrievalModule) -> Normalisation | None:
+    """What the backbone asks for; None where it leaves that to the method."""
+    return getattr(getattr(model, "backbone", None), "normalisation", None)
+
+
+def _normalise_as(model: RetrievalModule, normalisation: Normalisation | None) -> None:
+    """Let the model normalise images so; None keeps the method's own way."""
+    if normalisation is None:
+        return
+    model.protocol = normalisation.within(model.protocol)
+    model.normalisation_source = normalisation.source
+    for name, buffer in (("mean", model.mean), ("std", model.std)):
+        setattr(model, name, buffer.new_tensor(getattr(normalisation, name)).view_as(buffer))
 
 
 def _set_by_options(pooling: Part, model: RetrievalModule) -> dict[str, str]:

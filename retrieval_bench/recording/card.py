@@ -59,6 +59,7 @@ def protocol_card(
         queries=len(dataset.queries),
         database=len(dataset.database),
         protocol=protocol,
+        normalisation=model.normalisation_source,
         query_crop=f"{boxed} of {len(dataset.queries)} queries cut to their boxes, {rounding}" if boxed else "none",
         whitening=whitening,
         search=backend,

@@ -8,6 +8,7 @@ from retrieval_bench.settings.protocol import Protocol
 
 DIGEST_LETTERS = 12
 PIXEL_FORM = ("protocol.channel_order", "protocol.mean", "protocol.std")
+"""What comes with the weights, as the network itself does: it changes neither the task nor what is spent on it."""
 
 
 def card_differences(card: ProtocolCard, reference: ProtocolCard) -> list[str]:

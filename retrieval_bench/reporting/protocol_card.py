@@ -34,6 +34,7 @@ def compact_card(record: RunRecord) -> Table:
             ("images", f"{card.dataset}: {card.images}"),
             ("ground truth", f"{shown(card.ground_truth_digest)}; {card.queries} queries, {card.database} database"),
             ("query crop", card.query_crop),
+            ("pixel values", f"{_pixel_values(protocol)} ({card.normalisation})"),
             ("size", f"{size}; query crops: {protocol.query_size}"),
             ("scales", f"{shown(protocol.scales)}; {protocol.merge}"),
             ("whitening", card.whitening),
@@ -66,6 +67,7 @@ def full_card(record: RunRecord) -> Table:
             ("database", str(card.database)),
             ("query crop", card.query_crop),
             *protocol,
+            ("normalisation from", card.normalisation),
             ("whitening", card.whitening),
             ("search", card.search),
             ("ties", card.tie_rule),
@@ -88,6 +90,11 @@ def provenance_table(record: RunRecord) -> Table:
     parts = [(kind, name) for kind, name in record.parts.items()]
     rows = tuple((Cell(label), Cell(text)) for label, text in [*made, *parts, *record.provenance.items()])
     return Table("Provenance", (Column("", numeric=False), Column("", numeric=False)), rows)
+
+
+def _pixel_values(protocol: Protocol) -> str:
+    order = protocol.channel_order.upper()
+    return f"{order}, mean {shown(protocol.mean)}, deviation {shown(protocol.std)}"
 
 
 def _table(rows: list[tuple[str, str]]) -> Table:

@@ -13,7 +13,6 @@ from retrieval_bench.frozen.source import FeatureSource
 from retrieval_bench.frozen.store import FeatureStore
 from retrieval_bench.frozen.support import able_methods, overridden
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.checkpoints import own_entry
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.recipe import Recipe
@@ -21,6 +20,7 @@ from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.stages import training_stages
 from retrieval_bench.training.fit import precision
 from retrieval_bench.values.dataset import ImageList, RetrievalDataset
+from retrieval_bench.weights.own_entry import own_entry
 from retrieval_bench.weights.reading import read_weights
 
 UNTRAINED = "random initialisation"

@@ -20,6 +20,11 @@ class ProtocolCard(BaseModel):
     queries: int
     database: int
     protocol: Protocol
+    normalisation: str = Field(
+        default="the method",
+        description="who says the protocol's mean, deviation and channel order: the method, or what its backbone "
+        "started from",
+    )
     query_crop: str = Field(description="whether and how queries are cut to their boxes")
     whitening: str = Field(default="none", description="what it was learnt on, or none")
     search: str = Field(description="backend and metric, such as 'exact inner product (torch)'")

@@ -113,6 +113,26 @@ def test_a_model_on_the_hub_brings_its_weights_and_options(served: Path, prefix:
     }
 
 
+def test_weights_from_the_hub_bring_what_they_expect(served: Path) -> None:
+    kept(served / "timm" / "test_resnet.r160_in1k", donor("test_resnet"))
+    found = create_backbone("test_resnet.r160_in1k", pretrained=True).normalisation
+    assert found is not None
+    assert (found.mean, found.source) == ((0.5, 0.5, 0.5), "timm's configuration of test_resnet.r160_in1k")
+
+
+def test_a_model_on_the_hub_says_what_its_weights_expect(served: Path, tmp_path: Path) -> None:
+    model = donor("test_resnet")
+    config = {**model.pretrained_cfg, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    save_for_hf(model, served / "someone" / "small", model_config={"pretrained_cfg": config}, safe_serialization=True)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    for options in ({}, {"weights": tmp_path / "w.safetensors"}):
+        found = create_backbone("hf_hub:someone/small", **options).normalisation
+        assert found is not None
+        assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+        assert found.source == "config.json of hf_hub:someone/small"
+    assert create_backbone("hf_hub:someone/small", pretrained=False).normalisation is None
+
+
 def test_a_model_on_the_hub_without_its_weights(served: Path, tmp_path: Path) -> None:
     kept(served / "someone" / "small", donor("test_resnet"))
     torch.manual_seed(9)

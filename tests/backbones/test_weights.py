@@ -12,6 +12,7 @@ from torch import nn
 from retrieval_bench.backbones import create_backbone
 from retrieval_bench.backbones.weights import CIRTORCH, load_backbone_weights
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.weights.reading import read_weights
 
 
 def donor(name: str = "resnet18") -> dict[str, torch.Tensor]:
@@ -25,7 +26,7 @@ def test_safetensors_of_the_whole_model(tmp_path: Path, name: str) -> None:
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "w.safetensors")
     body = create_backbone(name, weights=tmp_path / "w.safetensors").body
     again = create_backbone(name).body
-    unused = load_backbone_weights(again, tmp_path / "w.safetensors", later=state)
+    unused = load_backbone_weights(again, read_weights(tmp_path / "w.safetensors"), later=state)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in body.state_dict().items())
     assert len(unused) + len(body.state_dict()) == len(state)
     assert set(unused.values()) <= {"classifier of the pre-training", "beyond the last stage in use"}
@@ -50,7 +51,8 @@ def test_bare_sequential_of_cirtorch(tmp_path: Path) -> None:
 def test_later_stages_and_the_classifier_are_named(tmp_path: Path) -> None:
     state = donor()
     torch.save(state, tmp_path / "w.pth")
-    unused = load_backbone_weights(create_backbone("resnet18", out_stages=(-2,)).body, tmp_path / "w.pth", later=state)
+    body = create_backbone("resnet18", out_stages=(-2,)).body
+    unused = load_backbone_weights(body, read_weights(tmp_path / "w.pth"), later=state)
     assert unused["fc.weight"] == "classifier of the pre-training"
     assert unused["layer4.0.conv1.weight"] == "beyond the last stage in use"
     assert all(key.startswith(("fc.", "layer4.")) for key in unused)
@@ -121,8 +123,9 @@ def test_what_a_translation_leaves_out_is_named(tmp_path: Path) -> None:
     state = {"old.weight": torch.ones(3, 2), "old.bias": torch.ones(3), "extra": torch.ones(1)}
     save_file(state, tmp_path / "w.safetensors")
     layer = nn.Sequential(nn.Linear(2, 3))
+    file = read_weights(tmp_path / "w.safetensors")
     unused = load_backbone_weights(
-        layer, tmp_path / "w.safetensors", reader=lambda s: {"0.weight": s["old.weight"], "0.bias": s["old.bias"] * 2}
+        layer, file, reader=lambda s: {"0.weight": s["old.weight"], "0.bias": s["old.bias"] * 2}
     )
     assert set(unused) == {"old.bias", "extra"}
     assert set(unused.values()) == {"merged, split or left out by timm's reader for this architecture"}

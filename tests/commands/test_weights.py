@@ -17,9 +17,10 @@ from torch import Tensor
 import retrieval_bench as rb
 from retrieval_bench.cli import call
 from retrieval_bench.extraction.digest import model_digest, tensors_digest
-from retrieval_bench.methods.checkpoints import OWN, CheckpointFormat, Translation, take
+from retrieval_bench.methods.checkpoints import CheckpointFormat, Translation, take
 from retrieval_bench.methods.gem.module import Gem
 from retrieval_bench.methods.registry import METHODS
+from retrieval_bench.weights.own_entry import OWN
 from retrieval_bench.weights.provenance import PROVENANCE
 
 SMALL: dict[str, Any] = {"backbone": {"name": "test_resnet"}, "dim": 16, "num_classes": 3}

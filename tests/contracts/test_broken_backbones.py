@@ -114,7 +114,14 @@ class Flat(Right):
         return Features(tuple(self(images)), torch.zeros(3, 16))
 
 
+class Words(Right):
+    """Says in words what pixel values it expects."""
+
+    normalisation: Any = "as CLIP"
+
+
 WRONG = [
+    (Words, {"builds"}, "normalisation is 'as CLIP'; it is a Normalisation, or None"),
     (WrongChannels, {"any-size"}, "gave a map (2, 8, 32, 32); channels says (2, 4, H, W)"),
     (WrongStrides, {"any-size"}, "which is not near a stride of 8"),
     (Single, {"any-size"}, "forward gave a Tensor for images of 64 x 64, not a list of maps"),

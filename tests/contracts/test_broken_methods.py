@@ -1,5 +1,6 @@
 """Methods that are wrong in one way fail the check of that way, with a reason that says so."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -116,6 +117,13 @@ class ForgottenSetting(Right):
         return super().own_entry()
 
 
+class ForgottenNormalisation(Right):
+    """Does not store what pixel values it was trained on."""
+
+    def own_entry(self) -> str:
+        return json.dumps({**json.loads(super().own_entry()), "normalisation": None})
+
+
 class Misnamed(Right):
     """Goes by another name."""
 
@@ -172,6 +180,7 @@ WRONG = [
     (Byte, {"uint8-equals-float"}, "descriptors of uint8 and of float images: they differ"),
     (Detached, {"every-weight-learns"}, "no gradient reaches"),
     (ForgottenState, {"checkpoint"}, "descriptors of the loaded and of the saved model"),
+    (ForgottenNormalisation, {"normalisation-is-kept"}, "built from its checkpoint it has {'mean': (0.485"),
     (ForgottenSetting, {"settings"}, "settings['dim'] is 8, not 16"),
     (Misnamed, {"settings"}, "the checkpoint says method 'gem'"),
     (Alone, {"recipes-and-card"}, "its recipes have no 'base'"),

@@ -13,7 +13,6 @@ from torch import nn
 
 import retrieval_bench as rb
 from retrieval_bench.methods.checkpoints import (
-    OWN,
     CheckpointFormat,
     Translation,
     load_weights,
@@ -24,6 +23,7 @@ from retrieval_bench.methods.checkpoints import (
 )
 from retrieval_bench.methods.naming import pycls_to_timm, resnet_of, sequential_to_timm
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.weights.own_entry import OWN
 from retrieval_bench.weights.provenance import PROVENANCE, Provenance
 from retrieval_bench.weights.reading import WRAPPERS, read_state
 

@@ -35,10 +35,21 @@ def test_the_protocol_is_taken_apart(make_card):
     ]
 
 
-@pytest.mark.parametrize("field", ["queries", "reranked", "train_set", "weights_digest"])
+@pytest.mark.parametrize("field", ["queries", "reranked", "train_set", "weights_digest", "normalisation"])
 def test_what_may_differ_between_comparable_runs_is_not_named(make_card, field):
-    change = {"queries": 3, "reranked": 7, "train_set": "GLDv2", "weights_digest": "0" * 64}[field]
+    change = {
+        "queries": 3,
+        "reranked": 7,
+        "train_set": "GLDv2",
+        "weights_digest": "0" * 64,
+        "normalisation": "weights of CLIP",
+    }[field]
     assert card_differences(make_card(**{field: change}), make_card()) == []
+
+
+def test_pixel_values_come_with_the_weights_and_make_no_other_task(make_card):
+    clip = Protocol(mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28), channel_order="bgr")
+    assert card_differences(make_card(protocol=clip), make_card(protocol=Protocol())) == []
 
 
 def test_the_reference_is_the_most_frequent_card_then_the_earliest(make_card):

@@ -25,6 +25,7 @@ from retrieval_bench.backbones.ultron.neighbourhood import Scaled
 from retrieval_bench.backbones.ultron.scala import ContextInput, ContextOn, Scala
 from retrieval_bench.backbones.weights import load_backbone_weights
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.weights.reading import read_weights
 
 Four = tuple[int, int, int, int]
 
@@ -128,7 +129,7 @@ class Ultron(Backbone):
         whole = list(self.state_dict())
         del self.stages[self.wanted[-1] + 1 :]
         if weights is not None:
-            load_backbone_weights(self, weights, later=whole)
+            load_backbone_weights(self, read_weights(weights, "backbone.weights="), later=whole)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """``(B, 3, H, W)`` normalised images -> a list of ``(B, C_s, H_s, W_s)``; sides are rounded up."""
