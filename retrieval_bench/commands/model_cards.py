@@ -17,7 +17,6 @@ from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.registry import METHODS, create_model
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.kinds import KINDS
-from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.options import default_text, options_of, paragraphs
 from retrieval_bench.settings.record import Published
 
@@ -90,7 +89,7 @@ def print_backbone(console: Console, name: str) -> None:
     facts.append(("parameters", f"{sum(one.numel() for one in built.parameters()) / 1e6:.1f} million"))
     if not own and isinstance(built, TimmBackbone):
         facts += _timm_facts(name)
-        facts.append(("they expect", _normalisation_text(built.expected())))
+        facts.append(("they expect", str(built.expected())))
     print_facts(console, facts + (facts_of("backbone", part) if own else []))
     options = options_of(part, KINDS["backbone"].given) if own else options_of(create_backbone, _GIVEN)
     print_options(console, options, "backbone")
@@ -149,11 +148,6 @@ def _token_channels(name: str) -> int | None:
         return _stages(name, 1, tokens=True).token_channels
     except InputError:
         return None
-
-
-def _normalisation_text(said: Normalisation) -> str:
-    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (said.mean, said.std))
-    return f"{said.channel_order.upper()}, mean {mean}, deviation {std} ({said.source})"
 
 
 def _timm_facts(name: str) -> Facts:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.normalisation import Normalisation
 
 if TYPE_CHECKING:
     from retrieval_bench.methods.checkpoints import Checkpoint
@@ -99,6 +100,7 @@ def claim_facts(file: "WeightFile", claim: Claim) -> Facts:
     facts += [
         ("used", f"{used.total()} tensors: {', '.join(f'{part} {count}' for part, count in used.items())}"),
         *accounting(model.unused_weights, model.absent_weights),
+        ("pixel values", str(Normalisation.of(model.protocol, model.normalisation_source))),
     ]
     return facts if model.absent_weights else [*facts, ("digest in records", model_digest(model))]
 

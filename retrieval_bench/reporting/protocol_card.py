@@ -2,6 +2,7 @@
 
 from retrieval_bench.reporting.cells import Cell, Column, Table
 from retrieval_bench.reporting.comparability import shown
+from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.record import RunRecord
 
@@ -34,7 +35,7 @@ def compact_card(record: RunRecord) -> Table:
             ("images", f"{card.dataset}: {card.images}"),
             ("ground truth", f"{shown(card.ground_truth_digest)}; {card.queries} queries, {card.database} database"),
             ("query crop", card.query_crop),
-            ("pixel values", f"{_pixel_values(protocol)} ({card.normalisation})"),
+            ("pixel values", str(Normalisation.of(protocol, card.normalisation))),
             ("size", f"{size}; query crops: {protocol.query_size}"),
             ("scales", f"{shown(protocol.scales)}; {protocol.merge}"),
             ("whitening", card.whitening),
@@ -90,11 +91,6 @@ def provenance_table(record: RunRecord) -> Table:
     parts = [(kind, name) for kind, name in record.parts.items()]
     rows = tuple((Cell(label), Cell(text)) for label, text in [*made, *parts, *record.provenance.items()])
     return Table("Provenance", (Column("", numeric=False), Column("", numeric=False)), rows)
-
-
-def _pixel_values(protocol: Protocol) -> str:
-    order = protocol.channel_order.upper()
-    return f"{order}, mean {shown(protocol.mean)}, deviation {shown(protocol.std)}"
 
 
 def _table(rows: list[tuple[str, str]]) -> Table:

@@ -70,6 +70,11 @@ class Normalisation:
         """A protocol with these pixel values in the place of its own."""
         return protocol.model_copy(update={key: getattr(self, key) for key in VALUES})
 
+    def __str__(self) -> str:
+        """In words, for cards."""
+        mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"{self.channel_order.upper()}, mean {mean}, deviation {std} ({self.source})"
+
     def plain(self) -> dict[str, Any]:
         """As it is stored in JSON."""
         return asdict(self)

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Protocol(BaseModel):
     """The reading, cropping, resizing, normalising and merging that a checkpoint was published with.
 
-    It belongs to the method, because it came with its weights; datasets only give files and boxes.
+    It belongs to the method, because it came with its weights; datasets only give files and boxes. Mean, deviation and
+    channel order give way to what other weights expect that the backbone starts from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -89,6 +89,8 @@ def test_a_backbone_shows_its_stages(show):
         "tokens none",
         "parameters 23.5 million",
         "tv_in1k",
+        "they expect RGB, mean 0.485, 0.456, 0.406, deviation 0.229, 0.224, 0.225",
+        "resnet50.a1_in1k",
         "pretrained",
     ):
         assert said in card, said

@@ -199,6 +199,7 @@ def test_the_digest_of_an_own_checkpoint_is_that_of_records(capsys, tmp_path):
     save_file(model.state_dict(), tmp_path / "own.safetensors", {OWN: model.own_entry()})
     text = shown(capsys, "weights", "inspect", "--tensors", tmp_path / "own.safetensors")
     assert f"digest in records: {model_digest(model)}" in text
+    assert "pixel values: RGB, mean 0.485, 0.456, 0.406, deviation 0.229, 0.224, 0.225 (method gem)" in text
     assert f"recognised as gem ({OWN})" in text
     assert "pooling=gem(p=3.0, learnable=False)" in text
     assert "projection.weight (16, " in text

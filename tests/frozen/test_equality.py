@@ -16,6 +16,7 @@ CASES = {
     "gem on a transformer": ("backbone=test_vit", "pooling=cls"),
     "delg": ("rerank=geometric",),
     "cfcd": ("loss=madacos", "loss.alpha=0.04"),
+    "cfcd, pixel values of its own": ("backbone.normalisation=method",),
 }
 FURTHER = {
     "dolg": (),

@@ -110,6 +110,28 @@ def test_reading_decides(tmp_path, images):
     assert len(keys) == 6
 
 
+def test_pixel_values_decide_and_not_who_says_so(tmp_path, images, backbone_weights):
+    """test_resnet's weights expect halves, the method has ImageNet's values."""
+    part = {"name": "test_resnet", "weights": str(backbone_weights)}
+    halves = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "channel_order": "rgb"}
+    first, _ = open_images(build(backbone=part), tmp_path, images)
+    same, reused = open_images(build(backbone={**part, "normalisation": halves}), tmp_path, images)
+    assert (same.key, reused.made) == (first.key, set())
+    others = ("method", {**halves, "channel_order": "bgr"}, {**halves, "std": [0.5, 0.5, 0.4]})
+    keys = {open_images(build(backbone={**part, "normalisation": one}), tmp_path, images)[0].key for one in others}
+    assert len(keys | {first.key}) == 4
+
+
+def test_pixel_values_decide_on_views_too(tmp_path, images, backbone_weights):
+    part = {"name": "test_resnet", "weights": str(backbone_weights)}
+    labelled = LabelledImages(list(images.paths), [0] * 9, ["one"])
+    keys = set()
+    for given in (part, {**part, "normalisation": "method"}):
+        views = source(build(backbone=given), tmp_path)
+        keys |= {store.key for store in views.open(views.views(labelled, 24, "views"))}
+    assert len(keys) == 2
+
+
 def test_a_wider_store_serves_who_reads_less(tmp_path, images):
     narrow = build()
     wide = build(method="dolg")

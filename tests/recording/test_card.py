@@ -92,6 +92,20 @@ def test_what_the_card_says(model, make_dataset):
     assert ProtocolCard.model_validate_json(made.model_dump_json()) == made
 
 
+def test_it_says_whose_pixel_values_it_has(model, make_dataset):
+    assert card(model, make_dataset()).normalisation == "method gem"
+    values = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "channel_order": "bgr"}
+    other = rb.create_model("gem", backbone={"name": "test_resnet", "normalisation": values}, dim=16)
+    made = card(other, make_dataset())
+    assert made.normalisation == "backbone.normalisation, set by hand"
+    assert (made.protocol.mean, made.protocol.channel_order) == ((0.5, 0.5, 0.5), "bgr")
+
+
+def test_the_card_of_an_older_record_has_the_methods(model, make_dataset):
+    made = card(model, make_dataset()).model_dump(exclude={"normalisation"})
+    assert ProtocolCard.model_validate(made).normalisation == "the method"
+
+
 def test_queries_without_boxes_and_a_short_ranking(model, make_dataset):
     dataset = make_dataset()
     whole = replace(dataset, queries=ImageList(dataset.queries.names, dataset.queries.paths))

@@ -98,6 +98,7 @@ def test_what_does_not_decide_figures_is_not_in_the_digest(tmp_path, given):
         {"seed": 1},
         {"pooling": "mac"},
         {"pooling": {"p": 4}},
+        {"backbone": {"normalisation": "method"}},
         {"train": {"lr": 0.5}},
         {"dataset": {"name": "synthetic", "seed": 9}},
         {"weights": "some.pth"},

@@ -6,7 +6,8 @@ import pytest
 
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.running.model import build_model, joined, resolved, stages_of
-from retrieval_bench.settings.loading import load_settings
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.loading import dump, load_settings
 from retrieval_bench.settings.recipe import Recipe
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.stages import training_stages
@@ -74,3 +75,34 @@ def test_batch_attention_shows_in_the_resolved_settings():
     settings = settings_of("loss=smoothap", "loss.batch_attention=batchformer", "loss.batch_attention.heads=2")
     model, _ = built(settings)
     assert resolved(settings, model).loss.options["batch_attention"] == {"name": "batchformer", "heads": 2}
+
+
+BY_HAND = (
+    "backbone.normalisation.mean=[0.1, 0.2, 0.3]",
+    "backbone.normalisation.std=[0.4, 0.5, 0.6]",
+    "backbone.normalisation.channel_order=bgr",
+)
+
+
+def test_pixel_values_are_set_on_the_command_line_and_repeated_from_the_resolved_settings(tmp_path):
+    settings = settings_of(*BY_HAND)
+    model, _ = built(settings)
+    said = (model.protocol.mean, model.protocol.std, model.protocol.channel_order)
+    assert said == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bgr")
+    (tmp_path / "config.yaml").write_text(dump(resolved(settings, model)))
+    again, _ = built(load_settings(config=tmp_path / "config.yaml"))
+    assert again.protocol == model.protocol
+    assert again.normalisation_source == model.normalisation_source
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("backbone.normalisation=methot", "did you mean 'method'"),
+        ("backbone.normalisation.mean=[0.5, 0.5, 0.5]", r"backbone\.normalisation lacks std, channel_order"),
+        ("backbone.normalization=method", "normalization"),
+    ],
+)
+def test_pixel_values_that_cannot_be_are_refused(override, said):
+    with pytest.raises(InputError, match=said):
+        built(settings_of(override))

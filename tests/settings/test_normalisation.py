@@ -50,6 +50,11 @@ def test_it_is_a_mapping(given):
         Normalisation.read(given, "here", "me")
 
 
+def test_it_reads_as_a_sentence():
+    said = str(Normalisation.read(GIVEN, "here", "me"))
+    assert said == "BGR, mean 0.5, 0.4, 0.3, deviation 1, 0.2, 0.1 (me)"
+
+
 def test_the_rest_of_a_protocol_stays():
     protocol = Protocol(image_size=96, scales=(0.5, 1.0), exif="apply")
     said = Normalisation.read(GIVEN, "here", "me")
