@@ -19,9 +19,13 @@ class BatchFormer(BatchAttention):
     """BatchFormer: descriptors as they are and after attention over the batch, under one loss (Hou et al., CVPR 2022).
 
     Both streams are stacked and labels are given twice, so that a classifier is shared and descriptors stay fit for use
-    without the second stream. A metric loss compares the rows of both streams with each other; published results are of
-    classifiers only, and none of them is on a retrieval benchmark. Each process of a distributed run attends to its own
-    batch, as published. Statistics of a loss over the batch, such as MadaCos' median, count both streams.
+    without the second stream. Each process of a distributed run attends to its own batch, as published. Statistics of a
+    loss over the batch, such as MadaCos' median, count both streams.
+
+    A metric loss has no classifier that both could share: its rows are compared across the streams instead, and an
+    image with its own attended copy is no pair. That is an adaptation: only classifiers and contrastive learning were
+    published, no labelled metric loss, and nothing on a retrieval benchmark. The authors' contrastive learning
+    (MoCo-v3) by default compares across the streams as well, and always with another view of the image.
 
     Dropout is drawn from a seed and a count of calls that are kept with the weights, so that an interrupted training
     goes on as it would have.
@@ -40,6 +44,7 @@ class BatchFormer(BatchAttention):
         InputError: heads that do not divide D, no layer, a width below 1 or a dropout outside [0, 1).
     """
 
+    order_matters = False
     draws: Tensor
 
     def __init__(self, dim: int, heads: int = 4, layers: int = 1, dropout: float = 0.5, hidden: int | None = None):

@@ -45,6 +45,8 @@ class BatchTransformer(BatchAttention):
         InputError: groups that do not divide D.
     """
 
+    order_matters = False
+
     def __init__(self, dim: int, groups: int = 1):
         super().__init__()
         if groups < 1 or dim % groups:

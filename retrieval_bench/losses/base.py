@@ -5,6 +5,7 @@ of a batch. Both take descriptors that are not normalised and compute in float32
 inverse cosine is worthless in half precision.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -91,7 +92,9 @@ class ClassificationLoss(nn.Module, ABC):
 class MetricLoss(nn.Module, ABC):
     """A loss on the descriptors of a batch; images with one label belong together.
 
-    Each process of a distributed run compares the images of its own batch.
+    Each process of a distributed run compares the images of its own batch. Batch attention gives a loss several rows of
+    each image. A `batch_loss` that names ``images`` is told which they are, and counts no pair of them; one that does
+    not takes them for different images.
 
     Attributes:
         sampler, instances, exact_gradient: as in `ClassificationLoss`.
@@ -102,19 +105,27 @@ class MetricLoss(nn.Module, ABC):
     exact_gradient: ClassVar[bool] = True
 
     @abstractmethod
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
-        """``(B, D)`` unit descriptors, float32 at least, and ``(B,)`` labels -> a scalar."""
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
+        """``(B, D)`` unit descriptors, float32 at least, and ``(B,)`` labels -> a scalar.
 
-    def forward(self, descriptors: Tensor, labels: Tensor) -> Tensor:
-        """``(B, D)`` descriptors, normalised here, and ``(B,)`` labels -> a scalar.
+        ``(B,)`` images are equal where rows are of one image; None: every row is an image of its own.
+        """
+
+    def forward(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
+        """``(B, D)`` descriptors, normalised here, and ``(B,)`` labels -> a scalar; ``images`` as in `batch_loss`.
 
         Raises:
-            InputError: labels of another shape or below 0.
+            InputError: labels or images of another shape, or labels below 0.
         """
         check_labels(labels, len(descriptors), None)
+        if images is not None and images.shape != labels.shape:
+            raise InputError(f"images must be one number per label, got {tuple(images.shape)} for {len(labels)} labels")
         with torch.autocast(descriptors.device.type, enabled=False):
             exact = descriptors if descriptors.dtype == torch.float64 else descriptors.float()
-            return self.batch_loss(F.normalize(exact, dim=1), labels)
+            unit = F.normalize(exact, dim=1)
+            if images is None or "images" not in inspect.signature(self.batch_loss).parameters:
+                return self.batch_loss(unit, labels)
+            return self.batch_loss(unit, labels, images)
 
 
 def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> None:

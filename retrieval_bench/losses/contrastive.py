@@ -103,23 +103,22 @@ class Contrastive(MetricLoss):
         self.positive_margin = positive_margin
         self.penalty: Literal["squared", "linear"] = penalty
 
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
         """``(B, D)`` unit descriptors and ``(B,)`` labels -> a scalar."""
         if self.mining == "all":
-            return self._over_pairs(descriptors, labels)
+            return self._over_pairs(descriptors, *matches(labels, images))
         if self.mining == "class-hardest":
-            tuples = batch_tuples(descriptors, labels, self.negatives)
+            tuples = batch_tuples(descriptors, labels, self.negatives, images)
         else:
-            tuples = mined_triplets(squared_distances(descriptors), labels, "batch-hard")
+            tuples = mined_triplets(squared_distances(descriptors), labels, "batch-hard", images)
         total = contrastive_tuple_loss(
             descriptors[tuples], self.margin, positive_margin=self.positive_margin, penalty=self.penalty
         )
         return total if self.reduction == "sum" else total / max(1, len(tuples))
 
-    def _over_pairs(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def _over_pairs(self, descriptors: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         # Below 1e-8 lies what rounding makes of the distance of equal descriptors; a root has no gradient at 0.
         squared = squared_distances(descriptors).clamp(min=1e-8)
-        positive, negative = matches(labels)
         terms = [
             positive_terms(squared[positive], self.positive_margin, self.penalty),
             negative_terms(squared[negative], self.margin, self.penalty),

@@ -62,9 +62,9 @@ class FastAP(MetricLoss):
             raise InputError(f"loss.bins must be at least 1, got {bins}")
         self.bins = bins
 
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
         """``(B, D)`` unit descriptors and ``(B,)`` labels -> a scalar in [0, 1]."""
-        positive, negative = matches(labels)
+        positive, negative = matches(labels, images)
         asking = positive.any(dim=1)
         if not bool(asking.any()):
             return nothing(descriptors)

@@ -75,10 +75,10 @@ class MultiSimilarity(MetricLoss):
         self.epsilon = epsilon
         self.mining = mining
 
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
         """``(B, D)`` unit descriptors and ``(B,)`` labels -> a scalar."""
         similarity = descriptors @ descriptors.T
-        positive, negative = matches(labels)
+        positive, negative = matches(labels, images)
         if self.mining == "informative":
             positive, negative = informative_pairs(similarity.detach(), positive, negative, self.epsilon)
         apart = soft_sum(-self.alpha * (similarity - self.threshold), positive) / self.alpha

@@ -49,9 +49,9 @@ class RecallAtK(MetricLoss):
         self.rank_temperature = rank_temperature
         self.temperature = temperature
 
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
         """``(B, D)`` unit descriptors and ``(B,)`` labels -> a scalar in [0, 1]."""
-        ranks = smooth_ranks(descriptors, labels, self.temperature)
+        ranks = smooth_ranks(descriptors, labels, self.temperature, images=images)
         if not len(ranks.queries):
             return nothing(descriptors)
         rank = 1 + ranks.positives + ranks.negatives

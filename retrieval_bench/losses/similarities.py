@@ -4,10 +4,16 @@ import torch
 from torch import Tensor
 
 
-def matches(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """``(B,)`` labels -> ``(B, B)`` bool each: pairs of different images with one label, and with different labels."""
+def matches(labels: Tensor, images: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """``(B,)`` labels -> ``(B, B)`` bool each: pairs of different images with one label, and with different labels.
+
+    Args:
+        labels: of the rows.
+        images: ``(B,)``, equal where rows are of one image; None: every row is an image of its own.
+    """
     same = labels[:, None] == labels[None, :]
-    return same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same
+    images = torch.arange(len(labels), device=labels.device) if images is None else images
+    return same & (images[:, None] != images[None, :]), ~same
 
 
 def squared_distances(descriptors: Tensor) -> Tensor:

@@ -29,7 +29,13 @@ class SmoothRanks:
     negatives: Tensor
 
 
-def smooth_ranks(descriptors: Tensor, labels: Tensor, temperature: float, query: Query = "left out") -> SmoothRanks:
+def smooth_ranks(
+    descriptors: Tensor,
+    labels: Tensor,
+    temperature: float,
+    query: Query = "left out",
+    images: Tensor | None = None,
+) -> SmoothRanks:
     """The positives of every image of a batch among all images of it.
 
     Memory is that of all matching pairs times the batch: ``B (K - 1) B`` numbers for K images of each class.
@@ -39,9 +45,10 @@ def smooth_ranks(descriptors: Tensor, labels: Tensor, temperature: float, query:
         labels: ``(B,)``.
         temperature: of the sigmoid, in cosines.
         query: whether a query that has a positive is found by itself too, as a further positive.
+        images: as in `matches`; other rows of the query's image stand in no list of it.
     """
     similarity = descriptors @ descriptors.T
-    positive, negative = matches(labels)
+    positive, negative = matches(labels, images)
     found = positive
     if query == "counted":
         found = positive | torch.diag(positive.any(dim=1))

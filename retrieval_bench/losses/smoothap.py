@@ -40,9 +40,9 @@ class SmoothAP(MetricLoss):
         self.temperature = temperature
         self.query: Query = query
 
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
         """``(B, D)`` unit descriptors and ``(B,)`` labels -> a scalar in [0, 1]."""
-        ranks = smooth_ranks(descriptors, labels, self.temperature, self.query)
+        ranks = smooth_ranks(descriptors, labels, self.temperature, self.query, images)
         if not len(ranks.queries):
             return nothing(descriptors)
         precision = (1 + ranks.positives) / (1 + ranks.positives + ranks.negatives)

@@ -97,9 +97,9 @@ class Triplet(MetricLoss):
         self.distance: Literal["squared", "euclidean"] = distance
         self.hinge: Literal["hard", "soft"] = hinge
 
-    def batch_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+    def batch_loss(self, descriptors: Tensor, labels: Tensor, images: Tensor | None = None) -> Tensor:
         """``(B, D)`` unit descriptors and ``(B,)`` labels -> a scalar."""
-        near, far = self._distances(descriptors, labels)
+        near, far = self._distances(descriptors, labels, images)
         terms = triplet_terms(near, far, self.margin, self.distance, self.hinge)
         if not terms.numel():
             return nothing(descriptors)
@@ -107,13 +107,13 @@ class Triplet(MetricLoss):
             return terms.sum()
         return terms.sum() / (len(terms) if self.reduction == "mean" else (terms > 0).sum().clamp(min=1))
 
-    def _distances(self, descriptors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _distances(self, descriptors: Tensor, labels: Tensor, images: Tensor | None) -> tuple[Tensor, Tensor]:
         """Squared distances of T queries to their positives ``(T, 1)`` and to their negatives ``(T, N)``."""
         if self.mining == "class-hardest":
-            tuples = descriptors[batch_tuples(descriptors, labels, self.negatives)]
+            tuples = descriptors[batch_tuples(descriptors, labels, self.negatives, images)]
             squared = (tuples[:, :1] - tuples[:, 1:]).square().sum(dim=-1)
         else:
             whole = squared_distances(descriptors)
-            rows = mined_triplets(whole, labels, self.mining)
+            rows = mined_triplets(whole, labels, self.mining, images)
             squared = torch.stack([whole[rows[:, 0], rows[:, 1]], whole[rows[:, 0], rows[:, 2]]], dim=1)
         return squared[:, :1], squared[:, 1:]

@@ -15,7 +15,7 @@ from retrieval_bench.losses.similarities import matches
 Mining = Literal["batch-hard", "semi-hard", "all"]
 
 
-def mined_triplets(squared: Tensor, labels: Tensor, mining: Mining) -> Tensor:
+def mined_triplets(squared: Tensor, labels: Tensor, mining: Mining, images: Tensor | None = None) -> Tensor:
     """Rows of a batch as query, positive and negative.
 
     Args:
@@ -24,12 +24,13 @@ def mined_triplets(squared: Tensor, labels: Tensor, mining: Mining) -> Tensor:
         mining: ``"batch-hard"``: for every image that has both, its farthest positive and its nearest negative.
             ``"semi-hard"``: for every pair of one label the nearest negative that is farther than the positive, or the
             farthest of all where none is. ``"all"``: every triplet; there may be ``B^3`` of them.
+        images: as in `matches`.
 
     Returns:
         ``(T, 3)``; T is 0 where no two images match, or all do.
     """
     squared = squared.detach()
-    positive, negative = matches(labels)
+    positive, negative = matches(labels, images)
     if mining == "batch-hard":
         queries = (positive.any(dim=1) & negative.any(dim=1)).nonzero()[:, 0]
         farthest = squared.masked_fill(~positive, -torch.inf).argmax(dim=1)

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from retrieval_bench.losses.similarities import matches
 
-def batch_tuples(descriptors: Tensor, labels: Tensor, negatives: int) -> Tensor:
+
+def batch_tuples(descriptors: Tensor, labels: Tensor, negatives: int, images: Tensor | None = None) -> Tensor:
     """Every pair of one label, each with the hardest negatives of its query.
 
     As in cirtorch's mining, negatives go by falling inner product with the query and no two are of one class; here
@@ -14,11 +16,12 @@ def batch_tuples(descriptors: Tensor, labels: Tensor, negatives: int) -> Tensor:
         descriptors: ``(B, D)``, unit norm.
         labels: ``(B,)``.
         negatives: N at most; there are never more than the other classes of the batch.
+        images: as in `matches`.
 
     Returns:
         ``(T, 2 + N)`` rows of the batch in the order query, positive, negatives; T is 0 where no two images match.
     """
-    queries, positives = pairs(labels)
+    queries, positives = matches(labels, images)[0].nonzero(as_tuple=True)
     classes, members = labels.unique(return_inverse=True)
     similarity = descriptors.detach() @ descriptors.detach().T  # (B, B)
     of_class = torch.nn.functional.one_hot(members, len(classes)).bool().T  # (classes, B)
@@ -29,11 +32,3 @@ def batch_tuples(descriptors: Tensor, labels: Tensor, negatives: int) -> Tensor:
     hardness = hardness.masked_fill(of_class.T, -torch.inf)
     chosen = hardness.topk(min(negatives, len(classes) - 1), dim=1).indices
     return torch.cat([queries[:, None], positives[:, None], hardest.gather(1, chosen)[queries]], dim=1)
-
-
-def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of every ordered pair of different images with one label."""
-    same = labels[:, None] == labels[None, :]
-    same.fill_diagonal_(False)
-    queries, positives = same.nonzero(as_tuple=True)
-    return queries, positives
