@@ -23,7 +23,7 @@ Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
 LISTED = ("methods", "poolings", "losses", "batch_attentions", "backbones", "rerankers", "datasets")
-KINDS = ("pooling", "loss", "method", "reranker", "dataset", "backbone")
+KINDS = ("pooling", "loss", "batch_attention", "method", "reranker", "dataset", "backbone")
 
 Command = Callable[[argparse.Namespace], None]
 

@@ -53,7 +53,18 @@ ROOMS: dict[str, set[str]] = {
     },
     "studies": {"settings", "recording", "reporting"},
     # What parts owe: builds and runs each of them.
-    "contracts": {"settings", "values", "weights", "data", "backbones", "pooling", "losses", "reranking", "methods"},
+    "contracts": {
+        "settings",
+        "values",
+        "weights",
+        "data",
+        "backbones",
+        "pooling",
+        "losses",
+        "batch_attention",
+        "reranking",
+        "methods",
+    },
 }
 """Room -> the rooms that it may import beside itself. `bench`, `commands`, `cli` and the API lie on top of all."""
 

@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 import retrieval_bench
-from retrieval_bench.settings.kinds import Kind
+from retrieval_bench.settings.kinds import KINDS, Kind
 from retrieval_bench.settings.options import Option, options_of, paragraphs
-from retrieval_bench.settings.registry import SECTIONS
 
 Facts = list[tuple[str, str]]
 
@@ -37,12 +36,17 @@ def print_card(console: Console, kind: Kind, name: str) -> None:
     options = options_of(part, kind.given)
     facts = facts_of(registry.kind, part)
     if registry.kind == "loss":
-        attention = "name of a batch attention, applied in training only; see list batch_attentions"
-        options.append(Option("batch_attention", "str or null", "null", attention))
+        options.append(_batch_attention())
     print_head(console, name, registry.kind, texts)
     print_facts(console, facts)
-    section = {**SECTIONS, "batch attention": "loss.batch_attention"}.get(registry.kind, registry.kind)
-    print_options(console, options, section)
+    print_options(console, options, registry.section)
+
+
+def _batch_attention() -> Option:
+    """The option that every loss has beside its own."""
+    names = " | ".join([*KINDS["batch_attention"].registry().names(), "null"])
+    text = "what the images of a batch do to each other before the loss, in training only; see list batch_attentions"
+    return Option("batch_attention", names, "null", text)
 
 
 def facts_of(kind: str, part: Any) -> Facts:

@@ -29,6 +29,7 @@ LONGEST = 30
 BENCH = {
     "pooling": ("gem", "pooling={name}"),
     "loss": ("gem", "loss={name}"),
+    "batch_attention": ("gem", "loss.batch_attention={name}"),
     "method": ("{name}",),
     "reranker": ("gem", "rerank={name}"),
     "dataset": ("gem", "dataset={name}", "dataset.root=FOLDER"),

@@ -18,7 +18,7 @@ from retrieval_bench.contracts.contract import Check, Contract, Part, name_of, s
 from retrieval_bench.contracts.expectations import Broken
 from retrieval_bench.settings.errors import InputError, nearest
 
-KINDS = ("pooling", "loss", "method", "reranker", "dataset", "backbone")
+KINDS = ("pooling", "loss", "batch_attention", "method", "reranker", "dataset", "backbone")
 
 BUILDS = "builds"
 """The check that every contract begins with."""
@@ -64,7 +64,7 @@ def check(kind: str, name: str, which: str, options: Mapping[str, Any] | None = 
     """Make one check of a part.
 
     Args:
-        kind: pooling, loss, method, reranker, dataset or backbone.
+        kind: pooling, loss, batch_attention, method, reranker, dataset or backbone.
         name: of the part, as registered.
         which: as in `check_names` or `slow_check_names`.
         options: of the part, where the defaults are not meant.

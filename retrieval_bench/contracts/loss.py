@@ -1,5 +1,6 @@
 """What every loss owes."""
 
+import inspect
 from copy import deepcopy
 from functools import partial
 from typing import get_args
@@ -19,11 +20,11 @@ from retrieval_bench.contracts.expectations import (
     require_shape,
 )
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.toy_batch import CLASSES, DIM, batch
 from retrieval_bench.losses import LOSSES, ClassificationLoss, MetricLoss
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.recipe import Recipe
 
-DIM, CLASSES = 16, 6
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -32,14 +33,6 @@ def build(part: Part, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     loss: nn.Module = LOSSES.create(part.name, part.options, in_channels=DIM, dim=DIM, num_classes=CLASSES)
     return loss
-
-
-def batch() -> tuple[Tensor, Tensor]:
-    """24 descriptors, four of each class, near their class centres."""
-    generator = torch.Generator().manual_seed(3)
-    labels = torch.arange(24) % CLASSES
-    centres = torch.randn(CLASSES, DIM, generator=generator)
-    return 3 * centres[labels] + 2 * torch.randn(24, DIM, generator=generator), labels
 
 
 def centres_of(loss: nn.Module) -> int:
@@ -230,6 +223,23 @@ def wrong_labels(part: Part) -> None:
         require_refusal(partial(loss, given, wrong), what, says=[says])
 
 
+def copies_are_no_pair(part: Part) -> str | None:
+    """A metric loss that is told which rows are of one image, as by batch attention, counts no pair of them."""
+    loss = build(part)
+    if not isinstance(loss, MetricLoss):
+        raise SkipTest("it compares no images with each other")
+    if "images" not in inspect.signature(loss.batch_loss).parameters:
+        return "its batch_loss does not name images: in front of batch attention an image is its own positive"
+    descriptors, _ = batch(4)
+    one_class = torch.zeros(4, dtype=torch.long)
+    require_close(
+        loss(descriptors, one_class, images=one_class),
+        loss(descriptors[:1], one_class[:1]),
+        "the losses of four rows of one image and of one row, neither with a pair",
+    )
+    return None
+
+
 def logits(part: Part) -> None:
     """Of a classification loss: scaled cosines without labels, and no larger with the margin of the own class."""
     loss = build(part)
@@ -275,6 +285,7 @@ CONTRACT = Contract(
         input_untouched,
         state_dict,
         wrong_labels,
+        copies_are_no_pair,
         logits,
     ),
 )

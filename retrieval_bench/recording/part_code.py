@@ -45,7 +45,7 @@ def used_parts(settings: RunSettings) -> Iterator[Any]:
         "backbone": {str(settings.backbone.name)},
         "pooling": {str(settings.pooling.name)},
         "loss": {str(settings.loss.name)},
-        "batch attention": set(_words(settings.loss.options)),
+        "batch_attention": set(_words(settings.loss.options)),
     }
     methods = KINDS["method"].registry()
     if settings.method in methods.names():

@@ -56,15 +56,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "RERANKERS",
             frozenset({"model", "ground_truth", "junk_rows"}),
         ),
-        "batch attention": Kind(
-            "batch_attentions",
-            "batch_attention",
-            "batch_attention.base",
-            "BATCH_ATTENTIONS",
-            frozenset({"in_channels", "dim", "num_classes"}),
+        "batch_attention": Kind(
+            "batch_attentions", "batch_attention", "batch_attention.base", "BATCH_ATTENTIONS", frozenset({"dim"})
         ),
         "dataset": Kind("datasets", "data", "data.registry", "DATASETS", frozenset({"root"})),
         "backbone": Kind("backbones", "backbones", "backbones.base", "BACKBONES", frozenset({"out_stages"})),
     }
 )
-"""By the word that stands for one: ``pooling``, ``loss`` ..."""
+"""By the word that stands for one on the command line: ``pooling``, ``batch_attention`` ..."""

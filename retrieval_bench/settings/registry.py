@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval_bench.settings.errors import InputError, nearest
 
-SECTIONS = {"re-ranker": "rerank", "method": "model"}
+SECTIONS = {"re-ranker": "rerank", "method": "model", "batch attention": "loss.batch_attention"}
 """Kinds whose options stand in a section of the settings that is called otherwise."""
 
 _EVERY: "weakref.WeakSet[Registry]" = weakref.WeakSet()

@@ -91,4 +91,4 @@ def test_what_is_left_out_is_told(capsys):
     shown = capsys.readouterr().out
     assert "skipped" in shown
     assert "it has no classes" in shown
-    assert "14 checks passed, 1 skipped" in shown
+    assert "15 checks passed, 1 skipped" in shown
