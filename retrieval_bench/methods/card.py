@@ -13,7 +13,7 @@ class MethodCard:
         title: its name in the literature.
         paper: authors, title, venue, year.
         code: the authors' repository and its licence.
-        implementation: how far this code is the authors', for the protocol card.
+        implementation: how far this code, with the method's own parts, is the authors', for the protocol card.
         published: printed figures with their sources.
     """
 

@@ -5,6 +5,7 @@ import json
 
 from retrieval_bench.extraction.digest import model_digest
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.swapping import swapped_parts
 from retrieval_bench.settings.card import ProtocolCard
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import RetrievalDataset
@@ -71,9 +72,15 @@ def protocol_card(
         training=training,
         weights=_weights(settings, model.weights_source),
         weights_digest=model_digest(model),
-        implementation=model.card.implementation,
+        implementation=_implementation(model),
         warnings=warnings,
     )
+
+
+def _implementation(model: RetrievalModule) -> str:
+    """How far the code is the authors', with the parts that are not."""
+    swapped = ", ".join(f"{kind} {name}" for kind, name in swapped_parts(model).items())
+    return f"{model.card.implementation}; here with {swapped}" if swapped else model.card.implementation
 
 
 def _weights(settings: RunSettings, source: str) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from retrieval_bench.evaluation import Result
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.parts import named_batch_attention
+from retrieval_bench.methods.swapping import swapped_parts
 from retrieval_bench.recording.card import protocol_card
 from retrieval_bench.recording.figures import per_query_table, stage
 from retrieval_bench.recording.gallery import Verify, gallery
@@ -19,6 +19,7 @@ from retrieval_bench.running.frozen import training_note
 from retrieval_bench.running.rankings import write_rankings
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.record import RunRecord
+from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.whole_file import whole_file, write_text
 from retrieval_bench.training.fit import Trained
 from retrieval_bench.values.dataset import RetrievalDataset
@@ -48,7 +49,7 @@ def make_record(
     if torch.cuda.is_available():
         state.cost("peak GPU memory", torch.cuda.max_memory_allocated() / 2**20, "MiB")
     parts = {kind: str(model.settings[kind]["name"]) for kind in ("backbone", "pooling", "loss")}
-    attention = named_batch_attention(model.settings["loss"].get("batch_attention"))["name"]
+    swapped = swapped_parts(model)
     reranker = settings.rerank.name
     warnings = [*state.warnings]
     if overlap := dataset.facts.get("train/test overlap"):
@@ -58,10 +59,10 @@ def make_record(
     options = ", ".join(f"{key}={value}" for key, value in settings.rerank.options.items())
     return RunRecord(
         run_id=state.folder.name,
-        title=settings.title or _title(model, settings.pooling.name, settings.loss.name, parts["backbone"], attention),
+        title=settings.title or _title(model, parts, swapped, settings),
         method=settings.method,
         parts=parts
-        | ({} if attention is None else {"batch attention": attention})
+        | {kind: name for kind, name in swapped.items() if kind == "batch attention"}
         | ({} if reranker is None else {"re-ranker": reranker}),
         dataset=dataset.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,10 +109,12 @@ def write_run(
     record.write(folder)
 
 
-def _title(model: RetrievalModule, pooling: str | None, loss: str | None, backbone: str, attention: str | None) -> str:
-    named = (("pooling", pooling), ("loss", loss), ("batch attention", attention))
-    swapped = [f"{kind} {name}" for kind, name in named if name is not None]
-    return ", ".join([f"{model.card.title} {backbone}", *swapped])
+def _title(model: RetrievalModule, parts: Mapping[str, str], swapped: Mapping[str, str], settings: RunSettings) -> str:
+    """Method and backbone, and what is not the method's own, came it from the user or with the weights."""
+    chosen = {kind for kind, part in (("pooling", settings.pooling), ("loss", settings.loss)) if part.name is not None}
+    named = {kind: name for kind, name in parts.items() if kind in chosen} | dict(swapped)
+    order = [kind for kind in ("pooling", "loss", "batch attention") if kind in named]
+    return ", ".join([f"{model.card.title} {parts['backbone']}", *(f"{kind} {named[kind]}" for kind in order)])
 
 
 def _peak_mebibytes() -> float:

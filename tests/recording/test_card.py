@@ -87,7 +87,7 @@ def test_what_the_card_says(model, make_dataset):
     assert (made.reranking, made.reranked, made.ground_truth_in_candidates) == ("geometric (top_k=3)", 3, False)
     assert (made.train_set, made.weights) == ("nothing: random initialisation", "random initialisation")
     assert re.fullmatch("[0-9a-f]{64}", made.weights_digest)
-    assert made.implementation == model.card.implementation
+    assert made.implementation == f"{model.card.implementation}; here with backbone test_resnet"
     assert made.warnings == ["untrained"]
     assert ProtocolCard.model_validate_json(made.model_dump_json()) == made
 

@@ -7,6 +7,6 @@ CARD = MethodCard(
     title="CVNet",
     paper="Lee, Seong, Lee, Kim: Correlation Verification for Image Retrieval, CVPR 2022",
     code="sungonce/CVNet (inference only), no licence file",
-    implementation="re-implementation; outputs equal the authors' (parity cases cvnet_global, cvnet_rerank); training "
-    "follows the paper without code to compare with",
+    implementation="re-implementation; with its own parts outputs equal the authors' (parity cases cvnet_global, "
+    "cvnet_rerank); training follows the paper without code to compare with",
 )

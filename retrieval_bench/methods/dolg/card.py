@@ -10,7 +10,7 @@ CARD = MethodCard(
     paper="Yang, He, Fan, Shi, Xue, Li, Ding, Huang: DOLG: Single-Stage Image Retrieval with Deep Orthogonal Fusion of "
     "Local and Global Features, ICCV 2021",
     code="feymanpriv/DOLG (PyTorch), MIT",
-    implementation="re-implementation; outputs equal feymanpriv/DOLG (parity cases dolg)",
+    implementation="re-implementation; with its own parts outputs equal feymanpriv/DOLG (parity cases dolg)",
     published=(
         *figures("R50, GLDv2-clean", _README, medium=(81.20, 90.07), hard=(62.55, 79.20)),
         *figures("R101, GLDv2-clean", _README, medium=(82.37, 90.97), hard=(64.93, 81.71)),

@@ -7,5 +7,6 @@ CARD = MethodCard(
     title="SENet",
     paper="Lee, Lee, Seong, Kim: Revisiting Self-Similarity: Structural Embedding for Image Retrieval, CVPR 2023",
     code="sungonce/SENet (inference only), no licence file",
-    implementation="re-implementation; outputs equal sungonce/SENet (parity cases senet); its training is not public",
+    implementation="re-implementation; with its own parts outputs equal sungonce/SENet (parity cases senet); its "
+    "training is not public",
 )

@@ -7,5 +7,5 @@ CARD = MethodCard(
     paper="Zhang, Wang, Zhou, Koniusz: Learning Spatial-context-aware Global Visual Feature Representation for "
     "Instance Image Retrieval, ICCV 2023",
     code="Zy-Zhang/SpCa, no licence file, no weights",
-    implementation="re-implementation; outputs equal the authors' code (parity cases spca)",
+    implementation="re-implementation; with its own parts outputs equal the authors' code (parity cases spca)",
 )

@@ -8,5 +8,5 @@ CARD = MethodCard(
     paper="Shao, Chen, Karpur, Cui, Araujo, Cao: Global Features are All You Need for Image Retrieval and Reranking, "
     "ICCV 2023",
     code="ShihaoShao-GH/SuperGlobal, MIT; training-free, on the weights of sungonce/CVNet",
-    implementation="re-implementation; outputs equal the authors' (parity cases superglobal)",
+    implementation="re-implementation; with its own parts outputs equal the authors' (parity cases superglobal)",
 )
