@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrieval_bench.backbones import list_backbones
+    from retrieval_bench.batch_attention import list_batch_attentions
     from retrieval_bench.bench import bench
     from retrieval_bench.data.registry import list_datasets, load_dataset
     from retrieval_bench.evaluation import evaluate
@@ -34,6 +35,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "extract": "extraction.extract",
     "list_backbones": "backbones",
+    "list_batch_attentions": "batch_attention",
     "list_datasets": "data.registry",
     "list_losses": "losses",
     "list_methods": "methods.registry",
@@ -53,6 +55,7 @@ __all__ = [
     "evaluate",
     "extract",
     "list_backbones",
+    "list_batch_attentions",
     "list_datasets",
     "list_losses",
     "list_methods",

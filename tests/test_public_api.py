@@ -23,6 +23,7 @@ LISTS = {
     "list_methods": {"gem", "delg"},
     "list_poolings": {"spoc", "mac", "gem", "gemp", "rmac"},
     "list_losses": {"arcface", "cosface", "curricularface", "contrastive", "triplet"},
+    "list_batch_attentions": {"batchformer", "batchtransformer"},
     "list_backbones": {"resnet18", "resnet50", "resnet101"},
     "list_rerankers": {"geometric"},
     "list_datasets": {"synthetic", "roxford5k", "rparis6k", "folder"},

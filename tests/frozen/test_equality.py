@@ -13,6 +13,21 @@ CASES = {
     "gem, another pooling and loss, moving averages": ("pooling=rmac", "loss=cosface", "train.ema=0.9"),
     "gem, a metric loss on mined batches": ("loss=contrastive", "train.sampler=hard-negatives"),
     "gem, dropout in batch attention": ("loss.batch_attention=batchformer",),
+    "gem, MixVPR, batch attention and a ranking loss": (
+        "pooling=mixvpr",
+        "loss=smoothap",
+        "loss.batch_attention=batchformer",
+    ),
+    "gem, BoQ, batch attention and a ranking loss": (
+        "pooling=boq",
+        "loss=recallatk",
+        "loss.batch_attention=batchformer",
+    ),
+    "gem, batch attention without weights and a ranking loss": (
+        "loss=fastap",
+        "loss.batch_attention=batchtransformer",
+        "loss.batch_attention.groups=4",
+    ),
     "gem on a transformer": ("backbone=test_vit", "pooling=cls"),
     "delg": ("rerank=geometric",),
     "cfcd": ("loss=madacos", "loss.alpha=0.04"),

@@ -38,8 +38,13 @@ BATCHES = 3
         ("gem", {"recipe": {"ema": 0.8}}, 2 * BATCHES + 1),
         ("gem", {"recipe": {"optimiser": "adamw", "schedule": "epoch-cosine", "clip_norm": 1.0}}, 3 * BATCHES),
         ("gem", {"recipe": {"accumulate": 2}}, 2 * BATCHES),
+        (
+            "gem",
+            {"pooling": "mixvpr", "loss": {"name": "smoothap", "batch_attention": "batchformer"}},
+            2 * BATCHES + 1,
+        ),
     ],
-    ids=["between epochs", "within an epoch", "delg", "ema", "adamw", "accumulate"],
+    ids=["between epochs", "within an epoch", "delg", "ema", "adamw", "accumulate", "batch attention"],
 )
 def test_to_the_last_bit(method, given, killed_at, build, recipe, train, tmp_path, monkeypatch):
     given = dict(given)
