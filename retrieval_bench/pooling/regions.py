@@ -1,11 +1,14 @@
 """The region grid of R-MAC.
 
 Tolias, Sicre and Jégou, "Particular Object Retrieval with Integral Max-Pooling of CNN Activations", ICLR 2016, sec. 4,
-in the rounding of cirtorch's ``rmac``.
+in the rounding of cirtorch's ``rmac``, which computes in float32. Two counts may be equally good, as for a 10 x 18
+map, and a start may lie within rounding of a whole number, where other arithmetic gives another grid.
 """
 
 import math
 from itertools import product
+
+import numpy as np
 
 Region = tuple[int, int, int]
 """Top row, left column and side of a square."""
@@ -37,15 +40,15 @@ def extra_regions(short: int, long: int) -> int:
     if short == long:
         return 0
 
-    def distance(extra: int) -> float:
-        step = (long - short) / extra
-        return abs((short**2 - short * step) / short**2 - OVERLAP)
-
-    return min(range(1, 7), key=distance)
+    # A reciprocal and a product: that is how torch divides a number by a tensor.
+    step = np.float32(long - short) * np.reciprocal(np.arange(1, 7, dtype=np.float32))
+    overlap = (np.float32(short**2) - np.float32(short) * step) / np.float32(short**2)
+    return 1 + int(np.abs(overlap - np.float32(OVERLAP)).argmin())
 
 
 def starts(length: int, side: int, count: int) -> list[int]:
     """First rows or columns of `count` regions of `side`, evenly spread over `length`."""
     offset = math.floor(side / 2 - 1)
     step = (length - side) / (count - 1) if count > 1 else 0.0
-    return [math.floor(offset + k * step) - offset for k in range(count)]
+    centres = np.float32(offset) + np.arange(count, dtype=np.float32) * np.float32(step)
+    return [int(centre) - offset for centre in np.floor(centres)]
