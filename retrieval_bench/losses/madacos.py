@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from retrieval_bench.losses.base import ClassificationLoss, check_labels, register_loss
 from retrieval_bench.losses.gathering import gather_rows
+from retrieval_bench.losses.option_checks import check_positive
 from retrieval_bench.settings.errors import InputError, nearest
 
 Background = Literal["median-sample", "median", "mean"]
@@ -88,8 +89,7 @@ class MadaCos(ClassificationLoss):
         super().__init__(dim, num_classes, minimum_scale)
         if not 0 < alpha < 1:
             raise InputError(f"loss.alpha must lie between 0 and 1, got {alpha}")
-        if not minimum_scale > 0:
-            raise InputError(f"loss.minimum_scale must be positive, got {minimum_scale}")
+        check_positive(minimum_scale=minimum_scale)
         if background not in ("median-sample", "median", "mean"):
             known = ("median-sample", "median", "mean")
             raise InputError(nearest(str(background), known, noun="value of loss.background"))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.losses.base import MetricLoss, register_loss
+from retrieval_bench.losses.option_checks import check_finite, check_positive
 from retrieval_bench.losses.similarities import matches
 from retrieval_bench.settings.errors import InputError, nearest
 
@@ -27,7 +28,8 @@ def informative_pairs(similarity: Tensor, positive: Tensor, negative: Tensor, ep
     """
     least = similarity.masked_fill(~positive, torch.inf).amin(dim=1, keepdim=True)
     most = similarity.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
-    return positive & (similarity < most + epsilon), negative & (similarity > least - epsilon)
+    # What is left out is named, since a NaN compares as neither: its pairs stay, and the loss shows it.
+    return positive & ~(similarity >= most + epsilon), negative & ~(similarity <= least - epsilon)
 
 
 def soft_sum(exponents: Tensor, counted: Tensor) -> Tensor:
@@ -43,14 +45,14 @@ class MultiSimilarity(MetricLoss):
     Images for which no pair is left count as 0.
 
     Args:
-        alpha: of positives.
-        beta: of negatives; 50 as in the paper.
-        threshold: lambda, the similarity about which pairs are weighed. The paper says 1, widely used codes 0.5.
-        epsilon: of the mining; 0.1 as in the paper.
+        alpha: of positives; 2 as in the paper and in the authors' code.
+        beta: of negatives; 50 as in the paper, 40 in the authors' code.
+        threshold: lambda, the similarity about which pairs are weighed. The paper says 1, the authors' code 0.5.
+        epsilon: of the mining; 0.1 as in the paper and in the authors' code.
         mining: ``"informative"`` pairs, or ``"all"``.
 
     Raises:
-        InputError: alpha or beta not positive, or an unknown mining.
+        InputError: alpha or beta not positive, another number not finite, or an unknown mining.
     """
 
     instances: ClassVar[int | None] = 5
@@ -64,9 +66,8 @@ class MultiSimilarity(MetricLoss):
         mining: Literal["informative", "all"] = "informative",
     ):
         super().__init__()
-        for key, value in (("alpha", alpha), ("beta", beta)):
-            if not value > 0:
-                raise InputError(f"loss.{key} must be positive, got {value}")
+        check_positive(alpha=alpha, beta=beta)
+        check_finite(threshold=threshold, epsilon=epsilon)
         if mining not in ("informative", "all"):
             raise InputError(nearest(str(mining), ("informative", "all"), noun="value of loss.mining"))
         self.alpha = alpha

@@ -20,11 +20,13 @@ class SmoothRanks:
 
     Attributes:
         queries: ``(T,)`` rows of the batch: the query of each pair of a query and a positive.
+        members: ``(T,)`` rows of the batch: that positive.
         positives: ``(T,)``, positives of the query before this one.
         negatives: ``(T,)``, negatives before it.
     """
 
     queries: Tensor
+    members: Tensor
     positives: Tensor
     negatives: Tensor
 
@@ -59,6 +61,7 @@ def smooth_ranks(
     # A sum of products: masked copies of (T, B) would double what is kept for the backward pass.
     return SmoothRanks(
         queries,
+        members,
         torch.einsum("tb,tb->t", before, others.to(before.dtype)),
         torch.einsum("tb,tb->t", before, negative[queries].to(before.dtype)),
     )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from retrieval_bench.losses.base import MetricLoss, register_loss
+from retrieval_bench.losses.option_checks import check_positive
 from retrieval_bench.losses.similarities import mean_over_queries, nothing
 from retrieval_bench.losses.smooth_ranks import Query, smooth_ranks
 from retrieval_bench.settings.errors import InputError, nearest
@@ -21,9 +22,9 @@ class SmoothAP(MetricLoss):
     Memory grows with ``B^2 (K - 1)``: 8 MB for each kept copy at batch 384 with 4 images of a class.
 
     Args:
-        temperature: of the sigmoid, in cosines; 0.01 in the paper.
+        temperature: of the sigmoid, in cosines; 0.01 in the paper and in the authors' code.
         query: ``"left out"`` of its own list, as in evaluation, or ``"counted"`` as its own first positive, as the
-            authors' code does (third party, unverified); that shrinks the loss.
+            authors' code and its port to pytorch-metric-learning do; that shrinks the loss.
 
     Raises:
         InputError: a temperature that is not positive, or an unknown `query`.
@@ -33,8 +34,7 @@ class SmoothAP(MetricLoss):
 
     def __init__(self, temperature: float = 0.01, query: Query = "left out"):
         super().__init__()
-        if not temperature > 0:
-            raise InputError(f"loss.temperature must be positive, got {temperature}")
+        check_positive(temperature=temperature)
         if query not in ("left out", "counted"):
             raise InputError(nearest(str(query), ("left out", "counted"), noun="value of loss.query"))
         self.temperature = temperature

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from retrieval_bench.losses.base import MetricLoss, register_loss
+from retrieval_bench.losses.option_checks import check_at_least
 from retrieval_bench.losses.similarities import nothing, squared_distances
 from retrieval_bench.losses.triplet_mining import mined_triplets
 from retrieval_bench.losses.tuples import batch_tuples
@@ -73,7 +74,7 @@ class Triplet(MetricLoss):
         hinge: ``"hard"``, or ``"soft"``: a softplus (Hermans, Beyer, Leibe, arXiv 2017, with margin 0).
 
     Raises:
-        InputError: an unknown choice.
+        InputError: an unknown choice, a margin below 0, or less than one negative.
     """
 
     def __init__(
@@ -90,6 +91,8 @@ class Triplet(MetricLoss):
         for key, value in given.items():
             if value not in CHOICES[key]:
                 raise InputError(nearest(str(value), CHOICES[key], noun=f"value of loss.{key}"))
+        check_at_least(0, margin=margin)
+        check_at_least(1, negatives=negatives)
         self.margin = margin
         self.negatives = negatives
         self.reduction = reduction

@@ -78,6 +78,15 @@ def test_curricular_backward_after_two_forwards() -> None:
     assert torch.isfinite(loss.weight.grad).all()
 
 
+def test_curricular_state_outlives_a_batch_that_overflowed() -> None:
+    loss = CurricularFace(8, 5)
+    descriptors, labels = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 4, 4])
+    loss(descriptors, labels)
+    before = loss.t.clone()
+    assert torch.isnan(loss(descriptors * torch.nan, labels))
+    torch.testing.assert_close(loss.t, before)
+
+
 def test_wrong_option_is_named() -> None:
     with pytest.raises(InputError, match=r"loss\.beyond 'liner'; did you mean 'linear'"):
         ArcFace(8, 5, beyond="liner")  # type: ignore[arg-type]

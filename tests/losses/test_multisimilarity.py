@@ -65,3 +65,10 @@ def test_no_overflow_where_all_is_alike() -> None:
 def test_options_that_make_no_sense(options: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
         LOSSES.create("multisimilarity", options)
+
+
+@pytest.mark.parametrize("mining", ["informative", "all"])
+def test_a_broken_descriptor_shows_in_the_loss(mining: str) -> None:
+    descriptors = torch.randn(10, 12, generator=torch.Generator().manual_seed(0))
+    descriptors[3, 0] = torch.nan
+    assert torch.isnan(LOSSES.create("multisimilarity", {"mining": mining})(descriptors, torch.tensor(LABELS)))

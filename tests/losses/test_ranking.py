@@ -88,6 +88,24 @@ def test_recallatk(ks: tuple[int, ...], outer: float, inner: float) -> None:
     assert float(loss(descriptors, labels)) == pytest.approx(sum(losses) / len(losses), abs=1e-12)
 
 
+@pytest.mark.parametrize(("ks", "outer", "inner"), [((1, 2, 4, 8, 16), 1.0, 0.01), ((3,), 0.5, 0.1)])
+def test_recallatk_as_released(ks: tuple[int, ...], outer: float, inner: float) -> None:
+    descriptors, labels = batch()
+    s = cosines(descriptors)
+    losses = []
+    for q in range(10):
+        if not mates(q):
+            continue
+        ranks = [1 + sum(sigmoid((s[q][z] - s[q][x]) / inner) for z in range(10) if z != x) for x in mates(q)]
+        recalls = [
+            min(sum(sigmoid((min(k, 10) - rank) / (k * outer)) for rank in ranks), k) / min(k, len(ranks)) for k in ks
+        ]
+        losses.append(1 - sum(recalls) / len(ks))
+    options = {"ks": ks, "rank_temperature": outer, "temperature": inner, "form": "released"}
+    loss = LOSSES.create("recallatk", options)
+    assert float(loss(descriptors, labels)) == pytest.approx(sum(losses) / len(losses), abs=1e-12)
+
+
 @pytest.mark.parametrize("bins", [1, 4, 10])
 def test_fastap(bins: int) -> None:
     descriptors, labels = batch()
@@ -154,7 +172,7 @@ def test_queries_weigh_the_same_however_many_values_they_have() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("smoothap", {"temperature": 0}, r"loss\.temperature must be positive, got 0"),
+        ("smoothap", {"temperature": 0}, r"loss\.temperature must be positive and finite, got 0"),
         ("smoothap", {"query": "couned"}, "did you mean 'counted'"),
         ("smoothap", {"temprature": 1}, "did you mean 'temperature'"),
         ("recallatk", {"ks": []}, r"loss\.ks must be whole numbers from 1 up"),
