@@ -66,8 +66,10 @@ class ClassificationLoss(nn.Module, ABC):
         """``(B, D)`` -> ``(B, C)`` cosines to the classes in [-1, 1], float32 (float64 for float64 descriptors)."""
         with torch.autocast(descriptors.device.type, enabled=False):
             exact = descriptors if descriptors.dtype == torch.float64 else descriptors.float()
-            cosines = F.linear(F.normalize(exact, dim=1), F.normalize(self.weight.to(exact.dtype), dim=1))
-            return cosines.clamp(-1, 1)
+            weight = self.weight.to(exact.dtype)
+            # Unit weights would be a second copy of them and a third for their gradient: many classes make that GBs.
+            lengths = torch.linalg.vector_norm(weight, dim=1).clamp(min=1e-12)
+            return (F.linear(F.normalize(exact, dim=1), weight) / lengths).clamp(-1, 1)
 
     def logits(self, descriptors: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, D)`` -> ``(B, C)`` logits, with the margin where labels are given, in training and evaluation alike.

@@ -6,7 +6,7 @@ import torch
 from retrieval_bench.losses import LOSSES, list_losses
 from retrieval_bench.losses.base import ClassificationLoss
 
-CLASSES, DIM, BATCH = 81_313, 4, 8
+CLASSES, DIM, BATCH = 81_313, 64, 8
 
 
 def classifications() -> list[str]:
@@ -14,8 +14,8 @@ def classifications() -> list[str]:
 
 
 @pytest.mark.parametrize("name", classifications())
-def test_memory_is_a_few_matrices_of_cosines_and_two_copies_of_the_weights(name: str) -> None:
-    """For the backward pass at batch 128 and 512 dimensions: up to 6 x 42 MB of cosines and 3 x 167 MB of weights."""
+def test_memory_is_a_few_matrices_of_cosines_and_the_weights_once(name: str) -> None:
+    """For the backward pass at batch 128 and 512 dimensions: up to 6 x 42 MB of cosines and 167 MB of weights."""
     torch.manual_seed(0)
     loss = LOSSES.create(name, {}, dim=DIM, num_classes=CLASSES)
     descriptors = torch.randn(BATCH, DIM, requires_grad=True)
@@ -35,4 +35,4 @@ def test_memory_is_a_few_matrices_of_cosines_and_two_copies_of_the_weights(name:
     assert torch.isfinite(loss.weight.grad).all()
     cosines, weights = 4 * BATCH * CLASSES, 4 * DIM * CLASSES
     norms = 4 * CLASSES
-    assert sum(kept.values()) <= 6 * cosines + 3 * weights + 4 * norms
+    assert sum(kept.values()) <= 6 * cosines + weights + 4 * norms
