@@ -17,6 +17,7 @@ from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.settings.run import RuntimeSettings
 from retrieval_bench.training.averaging import MovingAverage
+from retrieval_bench.training.divergence import Divergence
 from retrieval_bench.training.history import History
 from retrieval_bench.training.joint_batchnorm import JointStatistics
 from retrieval_bench.training.mining import HardNegativeMining
@@ -81,6 +82,7 @@ def fit(
         enable_version_counter=False,
     )
     callbacks: list[Callback] = [
+        Divergence(),
         HardNegativeMining(),
         RetrievalValidation(),
         TrainingPictures(),
