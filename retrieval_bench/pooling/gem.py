@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
+from retrieval_bench.pooling.option_checks import check_exponent, check_positive
 from retrieval_bench.pooling.precision import at_least_float32
-from retrieval_bench.settings.errors import InputError
 
 
 def generalised_mean(feature_map: Tensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
@@ -35,10 +35,9 @@ def exponent(p: float, learnable: bool, count: int = 1) -> nn.Parameter:
     """``(count,)`` exponents that all start at `p`.
 
     Raises:
-        InputError: an exponent that is not positive.
+        InputError: an exponent that is not positive and finite.
     """
-    if not p > 0:
-        raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive, got {p}")
+    check_exponent(p)
     return nn.Parameter(torch.full((count,), float(p)), requires_grad=learnable)
 
 
@@ -49,12 +48,12 @@ class GeM(Pooling):
     ``(mean over positions of max(x, eps)^p)^(1/p)``.
 
     Args:
-        p: initial value of the exponent, a parameter of shape ``(1,)``; 1 is the mean, infinity the maximum.
+        p: initial value of the exponent, a parameter of shape ``(1,)``; 1 is the mean, and the maximum is its limit.
         eps: the least value of a position.
         learnable: whether `p` is trained; it is in the state dict either way.
 
     Raises:
-        InputError: an exponent that is not positive.
+        InputError: an exponent or eps that is not positive.
     """
 
     order_matters: ClassVar[bool | None] = False
@@ -62,6 +61,7 @@ class GeM(Pooling):
     def __init__(self, in_channels: int, p: float = 3.0, eps: float = 1e-6, learnable: bool = True):
         super().__init__()
         self.out_channels = in_channels
+        check_positive(eps=eps)
         self.eps = eps
         self.p = exponent(p, learnable)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.gem import exponent, generalised_mean
+from retrieval_bench.pooling.option_checks import check_positive
 
 
 @register_pooling("gemmp")
@@ -23,7 +24,7 @@ class GeMPerChannel(Pooling):
         learnable: whether `p` is trained.
 
     Raises:
-        InputError: an exponent that is not positive.
+        InputError: an exponent or eps that is not positive.
     """
 
     order_matters: ClassVar[bool | None] = False
@@ -31,6 +32,7 @@ class GeMPerChannel(Pooling):
     def __init__(self, in_channels: int, p: float = 3.0, eps: float = 1e-6, learnable: bool = True):
         super().__init__()
         self.out_channels = in_channels
+        check_positive(eps=eps)
         self.eps = eps
         self.p = exponent(p, learnable, in_channels)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.gem import GeM, generalised_mean
+from retrieval_bench.pooling.option_checks import check_exponent, check_positive
 from retrieval_bench.settings.errors import InputError, nearest
 
 
@@ -23,15 +24,15 @@ class GeMPlus(Pooling):
         eps: the least value of a position.
 
     Raises:
-        InputError: an exponent that is not positive.
+        InputError: an exponent or eps that is not positive.
     """
 
     order_matters: ClassVar[bool | None] = False
 
     def __init__(self, in_channels: int, p: float = 4.6, eps: float = 1e-8):
         super().__init__()
-        if not p > 0:
-            raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive, got {p}")
+        check_exponent(p)
+        check_positive(eps=eps)
         self.out_channels = in_channels
         self.p = p
         self.eps = eps

@@ -39,7 +39,8 @@ def smoothed(feature_map: Tensor, size: int) -> Tensor:
 class HowPooling(Pooling):
     """Sum of smoothed local descriptors weighted by the L2 norm of the unsmoothed ones (Tolias et al., ECCV 2020).
 
-    ``sum over positions of |x| (W mean of x about it + b)``; without `dim`, W is left out.
+    ``sum over positions of |x| (W mean of x about it + b)``; without `dim`, W is left out. Float16 may not hold the sum
+    over a large map; float32 and bfloat16 do.
 
     Args:
         smoothing: side of the window, odd; 1 is none.

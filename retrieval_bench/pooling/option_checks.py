@@ -1,5 +1,7 @@
 """Checks of the numbers that pooling heads are built with."""
 
+import math
+
 from retrieval_bench.settings.errors import InputError
 
 
@@ -8,6 +10,20 @@ def check_counts(**options: int) -> None:
     for name, value in options.items():
         if value < 1:
             raise InputError(f"pooling.{name} must be at least 1, got {value}")
+
+
+def check_positive(**options: float) -> None:
+    """Raise an `InputError` where an option is not a positive, finite number."""
+    for name, value in options.items():
+        if not 0 < value < math.inf:
+            raise InputError(f"pooling.{name} must be positive and finite, got {value}")
+
+
+def check_exponent(p: float) -> None:
+    """Raise an `InputError` where the exponent of a generalised mean is not a positive, finite number."""
+    if not 0 < p < math.inf:
+        known = "; use pooling=mac for the maximum" if p == math.inf else ""
+        raise InputError(f"pooling.p, the exponent of a generalised mean, must be positive and finite, got {p}{known}")
 
 
 def check_rates(**options: float) -> None:

@@ -13,6 +13,7 @@ from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.gem import GeM
 from retrieval_bench.pooling.mac import MAC
 from retrieval_bench.pooling.normalise import l2_normalise
+from retrieval_bench.pooling.option_checks import check_counts, check_positive
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.pooling.regions import region_grid
 from retrieval_bench.settings.errors import InputError, nearest
@@ -33,7 +34,7 @@ class RegionalGeM(Pooling):
         eps: the least value of a position, and what is added to norms.
 
     Raises:
-        InputError: another base, fewer than one level, or an exponent that is not positive.
+        InputError: another base, fewer than one level, or an exponent or eps that is not positive.
     """
 
     order_matters: ClassVar[bool | None] = True
@@ -50,8 +51,8 @@ class RegionalGeM(Pooling):
         super().__init__()
         if base not in ("gem", "mac"):
             raise InputError(nearest(str(base), ("gem", "mac"), noun="value of pooling.base"))
-        if levels < 1:
-            raise InputError(f"pooling.levels must be at least 1, got {levels}")
+        check_counts(levels=levels)
+        check_positive(eps=eps)
         self.out_channels = in_channels
         self.levels = levels
         self.eps = eps

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.normalise import l2_normalise
+from retrieval_bench.pooling.option_checks import check_counts, check_positive
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.pooling.regions import region_grid
-from retrieval_bench.settings.errors import InputError
 
 
 def regional_maxima(feature_map: Tensor, levels: int, eps: float = 1e-6) -> Tensor:
@@ -37,15 +37,15 @@ class RMAC(Pooling):
         eps: added to the norms.
 
     Raises:
-        InputError: fewer than one level.
+        InputError: fewer than one level, or an eps that is not positive.
     """
 
     order_matters: ClassVar[bool | None] = True
 
     def __init__(self, in_channels: int, levels: int = 3, eps: float = 1e-6):
         super().__init__()
-        if levels < 1:
-            raise InputError(f"pooling.levels must be at least 1, got {levels}")
+        check_counts(levels=levels)
+        check_positive(eps=eps)
         self.out_channels = in_channels
         self.levels = levels
         self.eps = eps

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.full_precision import LayerNorm, Linear, outside_autocast, positions
+from retrieval_bench.pooling.option_checks import check_positive
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.pooling.ultron import weighted_power_mean
-from retrieval_bench.settings.errors import InputError
 
 
 @register_pooling("simpool")
@@ -41,9 +41,7 @@ class SimPool(Pooling):
 
     def __init__(self, in_channels: int, gamma: float | None = 2.0, eps: float = 1e-6):
         super().__init__()
-        for name, value in (("gamma", gamma), ("eps", eps)):
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"pooling.{name} must be positive and finite, got {value}")
+        check_positive(gamma=1.0 if gamma is None else gamma, eps=eps)
         self.out_channels = in_channels
         self.gamma = gamma
         self.eps = eps

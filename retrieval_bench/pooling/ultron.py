@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.gem import GeM
+from retrieval_bench.pooling.option_checks import check_positive
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.settings.errors import InputError
 
@@ -63,9 +64,7 @@ class UltronPooling(Pooling):
         super().__init__()
         if not abs(exponent) < float("inf"):
             raise InputError(f"pooling.exponent must be finite, got {exponent}; use pooling=mac for the maximum")
-        for name, value in (("query_exponent", query_exponent), ("eps", eps)):
-            if not 0 < value < float("inf"):
-                raise InputError(f"pooling.{name} must be positive and finite, got {value}")
+        check_positive(query_exponent=query_exponent, eps=eps)
         self.out_channels = in_channels
         self.exponent = exponent
         self.eps = eps

@@ -63,7 +63,7 @@ def test_gradients_at_zeros_are_finite(size: tuple[int, int]) -> None:
     ("options", "said"),
     [
         ({"fusion": "orthogonl"}, "did you mean 'orthogonal'"),
-        ({"p": 0}, "pooling.p, the exponent of a generalised mean, must be positive, got 0"),
+        ({"p": 0}, "pooling.p, the exponent of a generalised mean, must be positive and finite, got 0"),
         ({"multi_atros": True}, "did you mean 'multi_atrous'"),
     ],
     ids=str,

@@ -36,7 +36,7 @@ def test_the_published_exponent_is_fixed() -> None:
         ({"mid_dim": 0}, "mid_dim must be at least 1, got 0"),
         ({"unfold_size": 4}, "unfold_size must be odd"),
         ({"kernel_size": 5}, "kernel_size must be 1, 2 or 3"),
-        ({"p": -1}, "must be positive, got -1"),
+        ({"p": -1}, "must be positive and finite, got -1"),
     ],
     ids=str,
 )

@@ -76,7 +76,7 @@ def test_any_precision(fuser: str, dtype: torch.dtype, feature_map: Tensor) -> N
         ({"codebook_size": 0}, "pooling.codebook_size must be at least 1, got 0"),
         ({"heads": 3}, "pooling.heads=3 does not divide the 8 channels of the map; set pooling.heads to a divisor"),
         ({"first_power": 3}, "first_power=3"),
-        ({"p": 0}, "must be positive, got 0"),
+        ({"p": 0}, "must be positive and finite, got 0"),
     ],
     ids=str,
 )
