@@ -1,9 +1,10 @@
 """What every pooling head is, and how it is found by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from retrieval_bench.settings.registry import Registry
@@ -27,11 +28,14 @@ class Pooling(nn.Module, ABC):
             none are refused.
         order_matters: whether the result depends on where in the map a value stands. Where it is declared, the contract
             tests hold it; None declares nothing.
+        start_images: how many training images `start_from` would see; 0: it is never called. An instance may say
+            otherwise than its class.
     """
 
     out_channels: int
     needs: ClassVar[tuple[Need, ...]] = ()
     order_matters: ClassVar[bool | None] = None
+    start_images: int = 0
 
     @abstractmethod
     def forward(self, feature_map: Tensor, *needed: Any, **options: Any) -> Tensor:
@@ -41,6 +45,18 @@ class Pooling(nn.Module, ABC):
     def needs_with(cls, options: Mapping[str, Any]) -> tuple[Need, ...]:
         """`needs` of a head that is built with these options; to be overridden where they decide."""
         return cls.needs
+
+    def start_from(self, inputs: Iterable[tuple[Tensor, ...]], generator: torch.Generator) -> None:
+        """Set initial values from training images; to be overridden where they begin from data.
+
+        A training calls it once, in evaluation mode and without gradients, before its first step: not when it resumes,
+        nor where a file gave the pooling's tensors. A network that is not trained keeps its random ones.
+
+        Args:
+            inputs: what `forward` takes, batch by batch, of centre views of `start_images` training images or fewer, in
+                float32; to be read once.
+            generator: on the CPU, of all random draws.
+        """
 
     def needed(self, features: Features) -> tuple[Tensor, ...]:
         """What `forward` takes after the map."""

@@ -5,6 +5,10 @@ Tolias, Jenicek and Chum, "Learning and Aggregating Deep Local Descriptors for I
 selection and ASMK are no pooling. The published networks read the stage before the last and sum over scales.
 """
 
+from collections.abc import Iterable
+from itertools import chain
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,6 +16,9 @@ from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.full_precision import outside_autocast
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.settings.errors import InputError
+
+PER_IMAGE = 1000
+"""Local descriptors of one image from which the whitening is learnt, those of the longest vectors."""
 
 
 def vector_lengths(feature_map: Tensor, eps: float = 1e-10) -> Tensor:
@@ -35,6 +42,47 @@ def smoothed(feature_map: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(values, size, stride=1, padding=size // 2, count_include_pad=False)
 
 
+def strongest(feature_map: Tensor, smoothing: int) -> Tensor:
+    """The smoothed descriptors of each image at its `PER_IMAGE` positions of the longest vectors, or at all it has.
+
+    ``(B, C, H, W)`` -> ``(B * N, C)``, float32 at least.
+    """
+    around, lengths = smoothed(feature_map, smoothing).flatten(2).mT, vector_lengths(feature_map).flatten(1)
+    rows = lengths.topk(min(PER_IMAGE, lengths.shape[1]), dim=1).indices
+    return around.gather(1, rows[..., None].expand(-1, -1, around.shape[2])).flatten(0, 1)
+
+
+def pca_whitening(parts: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
+    """The linear map that gives descriptors zero mean and unit variance along their directions of largest variance.
+
+    The authors' function is named after the shrinkage of the paper, whose exponent they leave at 1, full whitening.
+
+    Args:
+        parts: descriptors, ``(N, C)`` each, at least one; to be read once.
+        dim: D.
+
+    Returns:
+        weight ``(D, C)`` and bias ``(D,)``, float64. Rows are zero for directions without variance, and from C on.
+    """
+    parts = iter(parts)
+    first = next(parts).double()
+    # Squares of what lies far from zero would lose the digits that the variance is in.
+    shift = first.mean(dim=0)
+    count, total, products = 0, torch.zeros_like(shift), torch.zeros_like(shift.outer(shift))
+    for part in chain([first], parts):
+        values = part.double() - shift
+        count += len(values)
+        total += values.sum(dim=0)
+        products += values.T @ values
+    mean = total / count
+    variances, directions = torch.linalg.eigh(products / count - mean.outer(mean))
+    variances, directions = variances.flip(0)[:dim], directions.flip(1)[:, :dim]
+    spanned = variances > max(variances[0].item(), 1e-30) * 1e-12
+    weight = torch.where(spanned, directions / variances.clamp(min=1e-42).sqrt(), 0.0).T
+    weight = F.pad(weight, (0, 0, 0, dim - len(weight)))
+    return weight, -weight @ (mean + shift)
+
+
 @register_pooling("how")
 class HowPooling(Pooling):
     """Sum of smoothed local descriptors weighted by the L2 norm of the unsmoothed ones (Tolias et al., ECCV 2020).
@@ -44,10 +92,10 @@ class HowPooling(Pooling):
 
     Args:
         smoothing: side of the window, odd; 1 is none.
-        dim: D of a linear map at each position; None has none, 128 is the published size.
-        learnable: whether that map is trained. The published one is PCA whitening (with shrinkage) of local descriptors
-            of 5,000 training images and stays fixed; here it starts at random, so that fixing it only makes sense with
-            weights from a file.
+        dim: D of a linear map at each position; None has none, 128 is the published size. A training starts it, as
+            published, as PCA whitening of the local descriptors of 5,000 training images, 1,000 of each; without a
+            training it is random.
+        learnable: whether that map is trained; the published one stays as it started.
 
     Attributes:
         out_channels: D, or C without `dim`.
@@ -56,7 +104,7 @@ class HowPooling(Pooling):
         InputError: a window that is not odd, or a size below 1.
     """
 
-    def __init__(self, in_channels: int, smoothing: int = 3, dim: int | None = None, learnable: bool = True):
+    def __init__(self, in_channels: int, smoothing: int = 3, dim: int | None = None, learnable: bool = False):
         super().__init__()
         if smoothing < 1 or smoothing % 2 == 0:
             raise InputError(f"pooling.smoothing, the side of a window, must be odd and at least 1, got {smoothing}")
@@ -64,7 +112,16 @@ class HowPooling(Pooling):
             raise InputError(f"pooling.dim must be at least 1, got {dim}")
         self.out_channels = dim or in_channels
         self.smoothing = smoothing
+        self.start_images = 0 if dim is None else 5000
         self.dim_reduction = None if dim is None else nn.Conv2d(in_channels, dim, 1).requires_grad_(learnable)
+
+    def start_from(self, inputs: Iterable[tuple[Tensor, ...]], generator: torch.Generator) -> None:
+        """PCA whitening of the strongest local descriptors of each image."""
+        if self.dim_reduction is not None:
+            parts = (strongest(feature_map, self.smoothing) for (feature_map,) in inputs)
+            weight, bias = pca_whitening(parts, self.out_channels)
+            for parameter, value in zip(self.dim_reduction.parameters(), (weight, bias), strict=True):
+                parameter.copy_(value.view_as(parameter))
 
     def local(self, feature_map: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C', H, W)``: smoothed and reduced, not normalised; float32 at least."""

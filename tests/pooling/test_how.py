@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,11 @@ from parity_case import ParityCase, load
 from published_file import tensors
 from torch import Tensor
 
+from retrieval_bench import contracts
 from retrieval_bench.backbones import Backbone, create_backbone
 from retrieval_bench.methods.naming import sequential_to_timm
 from retrieval_bench.pooling import POOLINGS, Pooling
-from retrieval_bench.pooling.how import smoothed, vector_lengths
+from retrieval_bench.pooling.how import pca_whitening, smoothed, strongest, vector_lengths
 from retrieval_bench.pooling.normalise import l2_normalise
 from retrieval_bench.settings.errors import InputError
 
@@ -106,10 +108,67 @@ def test_without_a_linear_map_by_a_loop() -> None:
         torch.testing.assert_close(found[image], expected)
 
 
-def test_the_map_may_stay_fixed() -> None:
-    fixed = POOLINGS.create("how", {"dim": 4, "learnable": False}, in_channels=5)
-    assert fixed.out_channels == 4
-    assert not any(parameter.requires_grad for parameter in fixed.parameters())
+@pytest.mark.parametrize("learnable", [True, False])
+def test_the_map_stays_fixed_unless_it_is_to_learn(learnable: bool) -> None:
+    pooling = POOLINGS.create("how", {"dim": 4, "learnable": learnable}, in_channels=5)
+    assert pooling.out_channels == 4
+    assert all(parameter.requires_grad == learnable for parameter in pooling.parameters())
+    published = POOLINGS.create("how", {"dim": 4}, in_channels=5)
+    assert not any(parameter.requires_grad for parameter in published.parameters())
+
+
+def test_whitening_equals_that_of_the_authors_code() -> None:
+    """gtolias/how ``whitening.pcawhitenlearn_shrinkage`` with exponent 1, by its formula; directions have no sign."""
+    vectors = draw(400, 6).double() @ torch.diag(torch.tensor([9.0, 5, 3, 2, 1, 0.5]).double()) + 100
+    weight, bias = pca_whitening(iter(vectors.split(150)), 4)
+    centred = vectors.numpy() - vectors.numpy().mean(axis=0)
+    variances, directions = np.linalg.eig(centred.T @ centred / len(centred))
+    order = variances.argsort()[::-1][:4]
+    expected = (directions[:, order] / np.sqrt(variances[order])).T
+    signs = np.sign((weight.numpy() * expected).sum(axis=1, keepdims=True))
+    assert_allclose(weight, signs * expected, rtol=1e-8, atol=1e-10)
+    assert_allclose(bias, -weight.numpy() @ vectors.numpy().mean(axis=0), rtol=1e-8)
+
+
+def test_whitened_descriptors_are_white_where_they_vary() -> None:
+    vectors = draw(400, 2) @ torch.tensor([[1.0, 2, 3, 0, 0], [0, 1, -1, 0, 0]])
+    weight, bias = pca_whitening(iter([vectors]), 7)
+    white = vectors.double() @ weight.T + bias
+    assert_allclose(white.T @ white / 400, np.diag([1.0, 1, 0, 0, 0, 0, 0]), atol=1e-8)
+    assert not weight[2:].any()
+
+
+def test_the_strongest_positions_are_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval_bench.pooling.how.PER_IMAGE", 5)
+    feature_map = draw(2, 3, 4, 4)
+    found = strongest(feature_map, 3)
+    expected = []
+    for image, around in zip(feature_map, smoothed(feature_map, 3), strict=True):
+        rows = image.flatten(1).norm(dim=0).argsort(descending=True)[:5]
+        expected.append(around.flatten(1).T[rows])
+    torch.testing.assert_close(found, torch.cat(expected))
+    assert strongest(feature_map[:, :, :1, :2], 3).shape == (4, 3)
+
+
+@torch.no_grad()
+def test_a_start_whitens_the_local_descriptors() -> None:
+    maps = [draw(3, 5, 6, 4) + 1, 2 * draw(2, 5, 3, 7)]
+    pooling = POOLINGS.create("how", {"dim": 3}, in_channels=5)
+    pooling.start_from(iter([(each,) for each in maps]), torch.Generator().manual_seed(0))
+    local = torch.cat([pooling.local(each).flatten(2).mT.flatten(0, 1) for each in maps])
+    torch.testing.assert_close(local.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(local.T @ local / len(local), torch.eye(3), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dim", [8, 20])
+def test_it_starts_as_the_contract_asks(dim: int) -> None:
+    (outcome,) = contracts.run("pooling", "how", {"dim": dim}, which=["starts-from-images"])
+    assert (outcome.passed, outcome.reason) == (True, "starts from 5000 training images")
+
+
+def test_only_a_linear_map_starts_from_images() -> None:
+    assert POOLINGS.create("how", {"dim": 4}, in_channels=5).start_images == 5000
+    assert POOLINGS.create("how", {}, in_channels=5).start_images == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval_bench.pooling import POOLINGS, Pooling
+from retrieval_bench.pooling import POOLINGS, Pooling, netvlad
 from retrieval_bench.pooling.netvlad import residual_sums
 from retrieval_bench.settings.errors import InputError
 
@@ -64,9 +64,85 @@ def test_at_the_start_the_assignment_falls_with_the_distance() -> None:
 @torch.no_grad()
 def test_centres_may_come_from_elsewhere() -> None:
     pooling, centres = build(), draw(4, 6, seed=5, dtype=torch.float32)
-    pooling.start_from(centres)
+    pooling.set_centres(centres, 50.0)
     assert torch.equal(pooling.centres, centres)
     torch.testing.assert_close(pooling.assign.weight, 100 * centres)
+
+
+def groups(images: int = 6, side: int = 4, spread: float = 0.05) -> tuple[Tensor, Tensor]:
+    """Maps ``(B, 6, side, side)`` whose positions lie, whatever their length, about four directions; and these."""
+    directions = torch.linalg.qr(draw(6, 6, seed=7)).Q[:4].float()
+    which = torch.randint(4, (images, side, side), generator=torch.Generator().manual_seed(1))
+    which[0].flatten()[:4] = torch.arange(4)
+    local = directions[which] + spread * draw(images, side, side, 6, seed=3, dtype=torch.float32)
+    lengths = 1 + draw(images, side, side, 1, seed=4, dtype=torch.float32).abs()
+    return (lengths * local).permute(0, 3, 1, 2), directions
+
+
+def start(pooling: Pooling, *maps: Tensor, seed: int = 0) -> Pooling:
+    with torch.no_grad():
+        pooling.start_from(iter([(each,) for each in maps]), torch.Generator().manual_seed(seed))
+    return pooling
+
+
+@torch.no_grad()
+def test_centres_start_from_the_groups_of_unit_descriptors() -> None:
+    maps, directions = groups()
+    pooling = start(build(), maps[:2], maps[2:])
+    local = torch.nn.functional.normalize(maps.flatten(2).mT.flatten(0, 1), dim=1)
+    nearest = (local @ directions.T).argmax(dim=1)
+    means = torch.stack([local[nearest == k].mean(dim=0) for k in range(4)])
+    order = (means @ pooling.centres.T).argmax(dim=1)
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
+    torch.testing.assert_close(pooling.centres[order], means)
+
+
+@torch.no_grad()
+def test_the_best_assignment_is_a_hundred_times_the_second() -> None:
+    maps, _ = groups(spread=0.3)
+    pooling = start(build(), maps)
+    local = torch.nn.functional.normalize(maps.flatten(2).mT.flatten(0, 1), dim=1)
+    two = pooling.assign(local).softmax(dim=1).topk(2).values
+    assert (two[:, 0] / two[:, 1]).log().mean().exp().item() == pytest.approx(100, rel=1e-3)
+    given = start(build(alpha=3.0), maps)
+    torch.testing.assert_close(given.centres, pooling.centres)
+    torch.testing.assert_close(given.assign.weight, 6 * given.centres)
+    torch.testing.assert_close(given.assign.bias, -3 * given.centres.square().sum(dim=1))
+
+
+@torch.no_grad()
+def test_centres_start_behind_the_reduction_that_stays() -> None:
+    maps, _ = groups()
+    pooling = build(cluster_dim=3)
+    before = {name: value.clone() for name, value in pooling.reduce.state_dict().items()}
+    start(pooling, maps)
+    assert all(torch.equal(value, pooling.reduce.state_dict()[name]) for name, value in before.items())
+    bare = start(build(3), pooling.reduce(maps))
+    assert torch.equal(bare.centres, pooling.centres)
+
+
+@torch.no_grad()
+def test_clusters_without_descriptors_keep_their_random_centres() -> None:
+    pooling = build()
+    before = pooling.centres.clone()
+    one = draw(1, 6, 1, 1, dtype=torch.float32)
+    start(pooling, one, 3 * one)
+    torch.testing.assert_close(pooling.centres[0], torch.nn.functional.normalize(one.flatten(), dim=0))
+    assert torch.equal(pooling.centres[1:], before[1:])
+
+
+@torch.no_grad()
+def test_a_hundred_descriptors_of_an_image_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    known = netvlad.k_means
+    monkeypatch.setattr(netvlad, "k_means", lambda points, *given: seen.append(points) or known(points, *given))
+    large, small = draw(2, 6, 20, 20, dtype=torch.float32), draw(1, 6, 3, 3, dtype=torch.float32)
+    for seed in (0, 0, 1):
+        start(build(), large, small, seed=seed)
+    assert [len(points) for points in seen] == [209] * 3
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
+    assert len(seen[0].unique(dim=0)) == 209
 
 
 @torch.no_grad()
