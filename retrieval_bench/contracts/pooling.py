@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from retrieval_bench.contracts.contract import Contract, Part
 from retrieval_bench.contracts.expectations import (
@@ -17,55 +17,16 @@ from retrieval_bench.contracts.expectations import (
 )
 from retrieval_bench.contracts.exporting import require_same_compiled, require_same_exported, require_same_in_onnx
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.pooling_start import starts_from_images
+from retrieval_bench.contracts.tiny_pooling import SIZES, build, inputs, needs_of, sized
 from retrieval_bench.methods.registry import create_model
 from retrieval_bench.pooling import POOLINGS, Pooling
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.kinds import KINDS
 
-C, EARLIER = 16, 12
-SIZES = ((1, 1), (1, 7), (5, 3), (8, 8))
 SCALES = (0.0, 1e-12, 1.0, 1e4, 1e15)
 HALVES = (torch.float16, torch.bfloat16)
 NEEDS = ("earlier stage", "tokens")
-
-Inputs = tuple[Tensor, ...]
-
-
-def build(part: Part, seed: int = 0) -> Pooling:
-    """A pooling for maps of 16 channels, in eval mode."""
-    needs = needs_of(part)
-    torch.manual_seed(seed)
-    pooling: Pooling = POOLINGS.create(
-        part.name,
-        part.options,
-        in_channels=C,
-        earlier_channels=EARLIER if "earlier stage" in needs else None,
-        token_channels=C if "tokens" in needs else None,
-    )
-    return pooling.eval()
-
-
-def needs_of(part: Part) -> tuple[str, ...]:
-    """What it needs with these options."""
-    found = POOLINGS.get(part.name)
-    return tuple(found.needs_with(part.options)) if hasattr(found, "needs_with") else ()
-
-
-def inputs(pooling: Pooling, height: int, width: int, batch: int = 3) -> Inputs:
-    """A map like the output of a ReLU, about half of it zero, and what else the pooling needs."""
-    generator = torch.Generator().manual_seed(height * 100 + width)
-    given = [torch.randn(batch, C, height, width, generator=generator).relu()]
-    for need in pooling.needs:
-        if need == "tokens":
-            given.append(torch.randn(batch, 1 if height == width == 1 else 3, C, generator=generator))
-        else:
-            given.append(torch.randn(batch, EARLIER, 2 * height, 2 * width - 1, generator=generator).relu())
-    return tuple(given)
-
-
-def sized(values: Inputs) -> str:
-    """The map's size, for messages."""
-    return f"a map of {values[0].shape[2]} x {values[0].shape[3]}"
 
 
 def builds(part: Part) -> None:
@@ -291,6 +252,7 @@ CONTRACT = Contract(
         position_order,
         memory_layout,
         state_dict,
+        starts_from_images,
         in_a_method,
         exported,
         compiled,

@@ -138,14 +138,15 @@ class RetrievalDataModule(pl.LightningDataModule):
         sampler.start_at(epoch, batches * size)
         return loader
 
-    def mining_dataloader(self) -> LabelledLoader:
-        """Every training image once, in order, whole on each rank, in its deterministic view.
+    def mining_dataloader(self, rows: Sequence[int] | None = None) -> LabelledLoader:
+        """Every training image once, or those of `rows`, in order, whole on each rank, in its deterministic view.
 
         ``indices`` are the rows that samplers count, from 0 to the number of training images without the held-out ones.
         """
         train = self._training_images()
         views = self._views(train, range(len(train)), "validation")
-        return self._labelled_loader(views, ShardSampler(len(train)), self.recipe.batch_size)
+        sampler = ShardSampler(len(train)) if rows is None else [(0, row) for row in rows]
+        return self._labelled_loader(views, sampler, self.recipe.batch_size)
 
     def remember(self, **found: torch.Tensor) -> None:
         """Keep what the model mined: ``predictions`` (N,), the class it takes each image for, or ``neighbours`` (N, K),

@@ -17,6 +17,7 @@ ROOMS = (
     "backbones",
     "frozen",
     "methods/base.py",
+    "methods/filling.py",
     "methods/pyramid.py",
     "methods/grey_levels.py",
     "methods/image_values.py",

@@ -12,8 +12,8 @@ from torch import Tensor
 from retrieval_bench.frozen.form import packed
 from retrieval_bench.frozen.shard import About, Batch, shard_name, write_shard
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.methods.filling import filled_features
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.values.features import Features
 
 SHARD_BYTES = 1 << 27
 """Of a shard, to the next whole batch: what a killed run loses at most."""
@@ -25,8 +25,8 @@ class FeatureReader(pl.LightningModule):
     Args:
         model: in evaluation mode.
         scales: of the image pyramid; None: images go through as they are, as in training.
-        fill: without a pyramid, smaller batches are filled up to so many images. The last bits of a convolution may
-            depend on how many images go through together, and those of training go in batches of one size.
+        fill: without a pyramid, smaller batches are filled up to so many images: those of training go in batches of one
+            size.
     """
 
     def __init__(self, model: RetrievalModule, scales: Sequence[float] | None, fill: int = 1):
@@ -45,16 +45,9 @@ class FeatureReader(pl.LightningModule):
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Any]:
         """``indices`` and ``images`` of one shape -> ``indices`` and ``pyramid``."""
         if self.scales is None:
-            return {"indices": batch["indices"], "pyramid": [(1.0, self._features(batch["images"]))]}
+            features = filled_features(self.model, batch["images"], self.fill)
+            return {"indices": batch["indices"], "pyramid": [(1.0, features)]}
         return {"indices": batch["indices"], "pyramid": list(self.model.pyramid(batch["images"], self.scales))}
-
-    def _features(self, images: Tensor) -> Features:
-        count = len(images)
-        if count < self.fill:
-            images = images[torch.arange(self.fill, device=images.device) % count]
-        features = self.model.batch_features({"images": images})
-        tokens = None if features.tokens is None else features.tokens[:count]
-        return Features(tuple(each[:count] for each in features.maps), tokens)
 
 
 class ShardWriter(pl.Callback):

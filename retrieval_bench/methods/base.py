@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self, cast
 
 import pytorch_lightning as pl
@@ -50,6 +51,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         trained_on: the training set of the weights, for the protocol card.
         weights_source: where the weights came from, for the protocol card.
         normalisation_source: whose mean, deviation and channel order the protocol has, for the protocol card.
+        loaded_weights: our tensors that came from a file.
         unused_weights: published tensor -> why it was not needed.
         absent_weights: our tensors that the file lacked and its format may lack; they have their initial values.
     """
@@ -77,6 +79,7 @@ class RetrievalModule(pl.LightningModule, ABC):
         self.weights_source = "random initialisation"
         self.normalisation_source = f"method {method}"
         self.trained_on = "nothing: random initialisation"
+        self.loaded_weights: frozenset[str] = frozenset()
         self.unused_weights: dict[str, str] = {}
         self.absent_weights: tuple[str, ...] = ()
         self.register_buffer("mean", torch.tensor(protocol.mean).view(1, 3, 1, 1), persistent=False)
@@ -130,6 +133,10 @@ class RetrievalModule(pl.LightningModule, ABC):
             return self.losses(batch["images"], batch["labels"])
         self._check_training(batch["labels"], len(batch["features"].maps[-1]))
         return self.feature_losses(batch["features"], batch["labels"])
+
+    def as_trained(self) -> AbstractContextManager[None]:
+        """Leaves out meanwhile what the network has in evaluation mode only."""
+        return nullcontext()
 
     def merge_exponent(self) -> float:
         """p of power means over scales, where the protocol names none."""

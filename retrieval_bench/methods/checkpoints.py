@@ -267,6 +267,7 @@ def load_weights(
     model.load_state_dict(loaded, strict=False)
     model.weights_source = checkpoint.source  # type: ignore[assignment]
     model.trained_on = checkpoint.translation.trained_on  # type: ignore[assignment]
+    model.loaded_weights = frozenset(loaded)  # type: ignore[assignment]
     model.absent_weights = tuple(absent)  # type: ignore[assignment]
     model.unused_weights = unused  # type: ignore[assignment]
 

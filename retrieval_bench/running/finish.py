@@ -80,7 +80,7 @@ def make_record(
             reranking="none" if reranker is None else f"{reranker} ({options or 'defaults'})",
             reranked=state.reranked,
             ground_truth_in_candidates=state.ground_truth_used,
-            training=training_note(settings, model, trained is not None),
+            training=training_note(settings, model, trained),
             warnings=warnings,
         ),
         provenance=provenance(settings.seed, str(model.device.type), state.content),

@@ -18,7 +18,7 @@ from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.recipe import Recipe
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.stages import training_stages
-from retrieval_bench.training.fit import precision
+from retrieval_bench.training.fit import Trained, precision
 from retrieval_bench.values.dataset import ImageList, RetrievalDataset
 from retrieval_bench.weights.own_entry import own_entry
 from retrieval_bench.weights.reading import read_weights
@@ -131,16 +131,17 @@ def _tell_costs(state: RunState, stores: list[FeatureStore], source: FeatureSour
     state.cost("stored features", sum(store.bytes for store in stores) / 2**20, "MiB")
 
 
-def training_note(settings: RunSettings, model: RetrievalModule, trained: bool) -> str:
-    """What learnt, and on which views of the images, for the protocol card."""
-    if not trained:
+def training_note(settings: RunSettings, model: RetrievalModule, trained: Trained | None) -> str:
+    """What learnt, on which views of the images, and from what the pooling started, for the protocol card."""
+    if trained is None:
         return "none"
     recipe = model.recipe
     views = "random views" if recipe.views == "random" else "one centre view per image"
+    started = f", pooling started from {trained.start_images} training images" if trained.start_images else ""
     if recipe.freeze == "none":
-        return f"whole network, {views}"
+        return f"whole network, {views}{started}"
     stored = f", on stored features ({settings.train.feature_dtype})" if stores_features(settings, model) else ""
-    return f"backbone frozen ({_backbone_source(settings, model)}), {views}{stored}"
+    return f"backbone frozen ({_backbone_source(settings, model)}), {views}{stored}{started}"
 
 
 def untrained_backbone(settings: RunSettings, model: RetrievalModule) -> bool:

@@ -83,7 +83,7 @@ def train(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) ->
     model.trained_on = f"{dataset.name} train: {len(dataset.train)} images, {len(dataset.train.classes)} classes"
     stages = stages_of(settings, model)
     source = feature_source(settings, model, state.console) if stores_features(settings, model) else None
-    parts = []
+    parts: list[Trained] = []
     for name, recipe in stages.items():
         model.recipe = recipe
         options: dict[str, Any] = {
@@ -100,8 +100,21 @@ def train(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) ->
             else FeatureDataModule(dataset, recipe, source, **options)
         )
         folder = state.folder if name == list(stages)[-1] else state.folder / "stages" / name
-        parts.append(fit(model, data, folder, settings.runtime, validate_every=settings.train.validate_every))
+        # Later stages go on from what the first one learnt.
+        start_images = 0 if parts else settings.train.start_images
+        parts.append(
+            fit(
+                model,
+                data,
+                folder,
+                settings.runtime,
+                validate_every=settings.train.validate_every,
+                start_images=start_images,
+            )
+        )
     trained = joined(parts)
+    if trained.start_images:
+        state.cost("start of the pooling", trained.start_seconds, "s")
     state.cost("training", trained.seconds, "s")
     if trained.seconds > 0:
         state.cost("training speed", trained.images / trained.seconds, "images/s")
@@ -115,5 +128,10 @@ def joined(stages: Sequence[Trained]) -> Trained:
         before = len(history)
         history += [{**row, "epoch": before + row["epoch"]} for row in stage.history]
     return Trained(
-        history, sum(stage.seconds for stage in stages), sum(stage.images for stage in stages), stages[-1].checkpoint
+        history,
+        sum(stage.seconds for stage in stages),
+        sum(stage.images for stage in stages),
+        stages[-1].checkpoint,
+        stages[0].start_images,
+        stages[0].start_seconds,
     )

@@ -55,6 +55,12 @@ class TrainSettings(RecipeOverrides):  # type: ignore[valid-type, misc]
     feature_dtype: Literal["float32", "float16"] = Field(
         default="float32", description="of stored feature maps; float32 keeps every bit, float16 halves the store"
     )
+    start_images: int | None = Field(
+        default=None,
+        ge=0,
+        description="the most training images from which a pooling starts that begins from data (netvlad 500, how with "
+        "dim 5000); null: as many as it asks for; 0: it starts at random",
+    )
     validation_share: float = Field(default=0.05, ge=0, lt=1, description="of each training class, held out")
     validate_every: int = Field(default=1, ge=1, description="epochs between two validations")
 

@@ -23,6 +23,7 @@ from retrieval_bench.training.joint_batchnorm import JointStatistics
 from retrieval_bench.training.mining import HardNegativeMining
 from retrieval_bench.training.pictures import TrainingPictures
 from retrieval_bench.training.progress import TrainingProgress
+from retrieval_bench.training.starting import PoolingStart
 from retrieval_bench.training.validation import RetrievalValidation
 from retrieval_bench.weights.reading import read_state
 
@@ -36,12 +37,16 @@ class Trained:
         seconds: wall-clock time of all its epochs, validation included, also of those before it was resumed.
         images: training images that passed through the network.
         checkpoint: the file with the final weights.
+        start_images: training images from which the pooling started; 0: it began without.
+        start_seconds: that took, before the first epoch.
     """
 
     history: list[dict[str, float]]
     seconds: float
     images: int
     checkpoint: Path
+    start_images: int = 0
+    start_seconds: float = 0.0
 
 
 def fit(
@@ -51,6 +56,7 @@ def fit(
     runtime: RuntimeSettings,
     *,
     validate_every: int = 1,
+    start_images: int | None = None,
 ) -> Trained:
     """Train `model` in place with its recipe.
 
@@ -63,17 +69,19 @@ def fit(
         folder: of the run; checkpoints go to ``checkpoints/``, TensorBoard events to ``tensorboard/``.
         runtime: accelerator, devices, precision.
         validate_every: epochs between two validations.
+        start_images: the most training images from which the pooling starts; None: as many as it asks for.
     """
     recipe = model.recipe
     history = History(folder / "history.json")
     progress = TrainingProgress(folder / "costs.json")
-    final = folder / "checkpoints" / "final.ckpt"
+    final, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("final", "last"))
+    start = PoolingStart(folder / "start.json", start_images, resumed=final.is_file() or last.is_file())
     if final.is_file():
         state, _ = read_state(final)
         model.load_state_dict(state)
         trained_here(model)
         model.eval()
-        return Trained(history.rows, progress.seconds, progress.images, final)
+        return Trained(history.rows, progress.seconds, progress.images, final, start.images, start.seconds)
     checkpoints = ModelCheckpoint(
         folder / "checkpoints",
         filename="last",
@@ -83,6 +91,7 @@ def fit(
     )
     callbacks: list[Callback] = [
         Divergence(),
+        start,
         HardNegativeMining(),
         RetrievalValidation(),
         TrainingPictures(),
@@ -115,14 +124,13 @@ def fit(
         )
         # Lightning keeps the mode it finds, and methods are built in eval mode.
         model.train().to(memory_format=torch.channels_last)
-        last = folder / "checkpoints" / "last.ckpt"
         trainer.fit(model, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     # Another memory layout gives other last bits than the same weights loaded from the file.
     model.to(memory_format=torch.contiguous_format)
     trained_here(model)
     trainer.save_checkpoint(final, weights_only=True)
     model.eval()
-    return Trained(history.rows, progress.seconds, progress.images, final)
+    return Trained(history.rows, progress.seconds, progress.images, final, start.images, start.seconds)
 
 
 def trained_here(model: RetrievalModule) -> None:

@@ -29,12 +29,14 @@ CASES = {
         "loss.batch_attention.groups=4",
     ),
     "gem on a transformer": ("backbone=test_vit", "pooling=cls"),
+    "gem, a pooling that starts from images": ("pooling=netvlad", "pooling.clusters=4", "pooling.cluster_dim=8"),
     "delg": ("rerank=geometric",),
     "cfcd": ("loss=madacos", "loss.alpha=0.04"),
     "cfcd, pixel values of its own": ("backbone.normalisation=method",),
 }
 FURTHER = {
     "dolg": (),
+    "delg, a whitening that starts from images": ("pooling=how", "pooling.dim=8"),
     "ultron": (),
     "senet": ("backbone.output_stride=8", "model.mid_dim=32"),
     "spca": ("whitening.kind=pca",),

@@ -7,6 +7,7 @@ import yaml
 from rich.console import Console
 
 from retrieval_bench.methods.base import RetrievalModule
+from retrieval_bench.pooling.netvlad import NetVLAD
 from retrieval_bench.reporting.protocol_card import compact_card, full_card
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.weights.reading import read_state
@@ -44,6 +45,25 @@ def test_settings_and_card_say_what_was_done(bench, backbone_weights):
     assert random.card.training == f"backbone frozen ({backbone_weights.name}), random views"
     whole, _ = bench("gem", "train.freeze=none", "backbone=test_resnet", "train.epochs=1")
     assert whole.card.training == "whole network, random views"
+
+
+def test_a_pooling_that_starts_from_images_says_so_and_starts_once(bench, monkeypatch):
+    given = ("pooling=netvlad", "pooling.clusters=4", "pooling.cluster_dim=8", "train.epochs=1")
+    calls, start = [], NetVLAD.start_from
+    monkeypatch.setattr(NetVLAD, "start_from", lambda *arguments: calls.append(1) or start(*arguments))
+    record, folder = bench("cfcd", "loss=madacos", "loss.alpha=0.04", *given)
+    assert (folder / "stages").is_dir()
+    assert len(calls) == 1
+    assert record.card.training.endswith("stored features (float32), pooling started from 20 training images")
+    assert costs(record)["start of the pooling"] > 0
+    fewer, _ = bench("gem", *given, "train.start_images=6")
+    assert fewer.card.training.endswith("pooling started from 6 training images")
+    none, _ = bench("gem", *given, "train.start_images=0")
+    assert "started" not in none.card.training
+    assert "start of the pooling" not in costs(none)
+    untrained, _ = bench("gem", *given[:-1], "train.enabled=false")
+    assert any("untrained" in warning for warning in untrained.card.warnings)
+    assert len(calls) == 2
 
 
 def test_random_backbones_are_warned_of(bench):

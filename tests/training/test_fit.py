@@ -264,5 +264,6 @@ def test_two_processes(dataset, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["images"] == 2 * 24
+    assert figures["start images"] == 24
     assert figures["epochs"] == [1.0, 2.0]
     assert 0 < figures["map"] <= 1

@@ -43,8 +43,18 @@ BATCHES = 3
             {"pooling": "mixvpr", "loss": {"name": "smoothap", "batch_attention": "batchformer"}},
             2 * BATCHES + 1,
         ),
+        ("gem", {"pooling": {"name": "netvlad", "clusters": 4, "cluster_dim": 8}}, 2 * BATCHES + 1),
     ],
-    ids=["between epochs", "within an epoch", "delg", "ema", "adamw", "accumulate", "batch attention"],
+    ids=[
+        "between epochs",
+        "within an epoch",
+        "delg",
+        "ema",
+        "adamw",
+        "accumulate",
+        "batch attention",
+        "pooling that starts from images",
+    ],
 )
 def test_to_the_last_bit(method, given, killed_at, build, recipe, train, tmp_path, monkeypatch):
     given = dict(given)
@@ -68,6 +78,7 @@ def test_to_the_last_bit(method, given, killed_at, build, recipe, train, tmp_pat
     assert different == []
     assert trained.images == expected.images
     assert trained.seconds > before["seconds"] > 0
+    assert trained.start_images == expected.start_images
     assert [row["epoch"] for row in trained.history] == [1, 2, 3, 4]
     for row, other in zip(trained.history, expected.history, strict=True):
         assert row == pytest.approx(other)

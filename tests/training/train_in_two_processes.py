@@ -1,6 +1,7 @@
 """Run by a test: DELG trains on the drawn images in two processes; the first one writes what came out."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,11 @@ def main(pictures: Path, folder: Path) -> None:
     train, validation = labelled("train"), labelled("held")
     one = ImageList(["a"], [train.paths[0]])
     dataset = RetrievalDataset("drawn", pictures, one, one, [{"easy": [0]}], train, validation)
-    model = rb.create_model("delg", backbone="test_resnet", dim=16, num_classes=4)
+    pooling = {"name": "netvlad", "clusters": 4, "cluster_dim": 8}
+    model = rb.create_model("delg", backbone="test_resnet", pooling=pooling, dim=16, num_classes=4)
+    if os.environ.get("LOCAL_RANK") == "1":
+        # What the second process starts from is not what the first one has.
+        model.pooling.alpha = 1.0
     model.recipe = Recipe(epochs=2, batch_size=4, image_size=32, lr=0.05, warmup_epochs=0)
     data = RetrievalDataModule(dataset, model.recipe, model.protocol, workers=0, validation_share=0)
     trained = fit(model, data, folder, RuntimeSettings(accelerator="cpu", devices=2, workers=0))
@@ -37,6 +42,7 @@ def main(pictures: Path, folder: Path) -> None:
     if model.global_rank == 0:
         figures = {
             "images": trained.images,
+            "start images": trained.start_images,
             "epochs": [row["epoch"] for row in trained.history],
             "map": trained.history[-1]["validation/map"],
         }
