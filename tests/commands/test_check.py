@@ -54,7 +54,7 @@ def test_a_part_of_ones_own_that_is_right(write, capsys):
     for which in contracts.check_names("pooling"):
         assert which in shown
     assert "FAILED" not in shown
-    assert "14 checks passed" in shown
+    assert "15 checks passed" in shown
     assert "--fast left out: inductor, onnx" in shown
 
 
