@@ -1,6 +1,5 @@
 """What all methods share: images in, unit descriptors out, one training step, one way to be saved."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +13,7 @@ from retrieval_bench.backbones.base import Backbone
 from retrieval_bench.losses.base import check_labels
 from retrieval_bench.methods.card import MethodCard
 from retrieval_bench.methods.checkpoints import CheckpointFormat
-from retrieval_bench.methods.freezing import freeze, hold
+from retrieval_bench.methods.freezing import freeze, hold, hold_statistics
 from retrieval_bench.methods.image_values import as_unit_range, require_rgb
 from retrieval_bench.methods.merging import merge_scales, unit
 from retrieval_bench.methods.optimisation import configure
@@ -26,7 +25,7 @@ from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.recipe import Recipe
 from retrieval_bench.values.features import Features
 from retrieval_bench.values.local_features import LocalFeatures
-from retrieval_bench.weights.own_entry import OWN
+from retrieval_bench.weights.own_entry import OWN, entry_of
 
 
 class RetrievalModule(pl.LightningModule, ABC):
@@ -281,10 +280,7 @@ class RetrievalModule(pl.LightningModule, ABC):
 
     def on_train_epoch_start(self) -> None:
         """Fix the running statistics where the recipe says so; the affine parameters still learn."""
-        if self.recipe.freeze_batchnorm:
-            for module in self.modules():
-                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        hold_statistics(self, self.recipe)
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule of `recipe`, stepped per batch."""
@@ -300,6 +296,5 @@ class RetrievalModule(pl.LightningModule, ABC):
         # The trained tensors replace what the backbone started from; what they expect is stored beside the settings.
         kept = {k: v for k, v in settings["backbone"].items() if k not in ("pretrained", "weights", "normalisation")}
         settings["backbone"] = kept | dict(getattr(getattr(self, "backbone", None), "portable", {}))
-        entry = {"method": self.method, "settings": settings, "trained_on": self.trained_on}
         normalisation = Normalisation.of(self.protocol, self.normalisation_source)
-        return json.dumps({**entry, "normalisation": normalisation.plain()})
+        return entry_of(self.method, settings, self.trained_on, normalisation)

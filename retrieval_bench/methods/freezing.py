@@ -30,3 +30,11 @@ def hold(model: nn.Module, recipe: Recipe) -> None:
     backbone = getattr(model, "backbone", None)
     if recipe.freeze == "backbone" and isinstance(backbone, nn.Module):
         backbone.eval()
+
+
+def hold_statistics(model: nn.Module, recipe: Recipe) -> None:
+    """Keep all running statistics in evaluation mode where the recipe says so; the affine parameters still learn."""
+    if recipe.freeze_batchnorm:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()

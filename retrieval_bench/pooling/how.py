@@ -64,13 +64,13 @@ def pca_whitening(parts: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
     Returns:
         weight ``(D, C)`` and bias ``(D,)``, float64. Rows are zero for directions without variance, and from C on.
     """
-    parts = iter(parts)
-    first = next(parts).double()
+    exact = (_double(part) for part in parts)
+    first = next(exact)
     # Squares of what lies far from zero would lose the digits that the variance is in.
     shift = first.mean(dim=0)
     count, total, products = 0, torch.zeros_like(shift), torch.zeros_like(shift.outer(shift))
-    for part in chain([first], parts):
-        values = part.double() - shift
+    for part in chain([first], exact):
+        values = part - shift
         count += len(values)
         total += values.sum(dim=0)
         products += values.T @ values
@@ -81,6 +81,11 @@ def pca_whitening(parts: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
     weight = torch.where(spanned, directions / variances.clamp(min=1e-42).sqrt(), 0.0).T
     weight = F.pad(weight, (0, 0, 0, dim - len(weight)))
     return weight, -weight @ (mean + shift)
+
+
+def _double(values: Tensor) -> Tensor:
+    # Apple's devices have no float64.
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 @register_pooling("how")

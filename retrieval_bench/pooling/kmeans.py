@@ -40,7 +40,7 @@ def seeds(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
         nearest = nearest.where(nearest > rounding, 0.0)
         if not nearest.any():
             break
-        chosen.append(points[int(torch.multinomial(nearest.double().cpu(), 1, generator=generator))])
+        chosen.append(points[int(torch.multinomial(nearest.cpu().double(), 1, generator=generator))])
     return torch.stack(chosen)
 
 

@@ -12,6 +12,12 @@ OWN = "retrieval_bench"
 """The entry of our own checkpoints: JSON with the method's name and its constructor arguments."""
 
 
+def entry_of(method: str, settings: Mapping[str, Any], trained_on: str, normalisation: Normalisation) -> str:
+    """The entry as it is stored; `own_entry` reads it."""
+    entry = {"method": method, "settings": settings, "trained_on": trained_on, "normalisation": normalisation.plain()}
+    return json.dumps(entry)
+
+
 def own_entry(extra: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
     """Read the entry of a file.
 
