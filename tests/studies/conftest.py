@@ -1,7 +1,8 @@
 """Studies whose runs are made by `make_run.py`: whole and quick."""
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ from retrieval_bench.studies.definition import study_of
 from retrieval_bench.studies.running import Asked
 
 STAND_IN = Path(__file__).with_name("make_run.py")
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Signals interrupt: a test run in the background, or under ``nohup``, ignores some of them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -2,22 +2,10 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from retrieval_bench.studies.interruption import kills_interrupt, undisturbed
-
-
-@pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """A test run in the background, or under ``nohup``, ignores some of these signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
