@@ -17,21 +17,28 @@ class _Interruptions:
 
 
 @contextmanager
-def kills_interrupt() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP raise `KeyboardInterrupt` as SIGINT does, unless ignored (``nohup``)."""
+def handlers_kept() -> Iterator[None]:
+    """What happens inside the block may set handlers of signals; after it those of before are in force."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    before = {number: signal.getsignal(number) for number in _numbers()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def kills_interrupt() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP raise `KeyboardInterrupt` as SIGINT does, unless ignored (``nohup``)."""
+    with handlers_kept():
+        if threading.current_thread() is threading.main_thread():
+            for number in _numbers():
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, _interrupt)
+        yield
 
 
 @contextmanager
@@ -48,6 +55,10 @@ def undisturbed() -> Iterator[None]:
     if _Interruptions.pending and not _Interruptions.held:
         _Interruptions.pending = False
         raise KeyboardInterrupt
+
+
+def _numbers() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

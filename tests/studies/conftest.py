@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +55,23 @@ def console() -> Console:
     import io
 
     return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def when() -> Callable[..., threading.Thread]:
+    """Do something as soon as a condition holds."""
+
+    def begun(condition: Callable[[], Any], then: Callable[[], None], timeout: float = 30.0) -> threading.Thread:
+        def watch() -> None:
+            end = time.monotonic() + timeout
+            while time.monotonic() < end:
+                if condition():
+                    then()
+                    return
+                time.sleep(0.02)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        return thread
+
+    return begun

@@ -1,8 +1,9 @@
 """Stands in for ``retrieval-bench bench --config FILE`` in the tests of studies: leaves a run folder without computing.
 
-What it does stands in the settings: ``model.does`` is "finish", "fail", "refuse", "die" or "wait" (until the file of
-``model.until`` is there). The APs of the four queries are those of ``model.aps`` plus a hundredth per seed. It imports
-next to nothing, so that a study of such runs takes seconds.
+What it does stands in the settings: ``model.does`` is "finish", "fail", "refuse", "die", "orphan" (kill the process
+that started it, as a machine that breaks does) or "wait" (until the file of ``model.until`` is there). The APs of the
+four queries are those of ``model.aps`` plus a hundredth per seed. It imports next to nothing, so that a study of such
+runs takes seconds.
 """
 
 import json
@@ -34,8 +35,9 @@ def main(config: Path) -> int:
     if does == "refuse":
         print("error: no such thing; did you mean 'thing'", file=sys.stderr)
         return 2
-    if does == "die":
-        os.kill(os.getpid(), 9)
+    if does in ("die", "orphan"):
+        os.kill(os.getpid() if does == "die" else os.getppid(), 9)
+        return 1
     leave(folder, settings)
     return 0
 

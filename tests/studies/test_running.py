@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -47,22 +46,6 @@ def alive(pid: int) -> bool:
     return True
 
 
-def when(condition, then, timeout: float = 30.0) -> threading.Thread:
-    """Do something as soon as a condition holds."""
-
-    def watch() -> None:
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            if condition():
-                then()
-                return
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
-
-
 def test_every_run_is_an_ordinary_one_and_is_made_once(ask, quick_runs, console):
     asked = ask(grid=GRID, seeds=[0, 1])
     results, failed = run_study(asked, "local", 2, console)
@@ -82,7 +65,7 @@ def test_every_run_is_an_ordinary_one_and_is_made_once(ask, quick_runs, console)
     assert len(folders(quick_runs)) == 5
 
 
-def test_two_workers_run_at_a_time_and_share_the_cores(ask, quick_runs, console, monkeypatch):
+def test_two_workers_run_at_a_time_and_share_the_cores(ask, quick_runs, console, monkeypatch, when):
     monkeypatch.setattr("retrieval_bench.studies.engines.local.cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     gate = quick_runs / "gate"
@@ -110,7 +93,7 @@ def test_a_run_that_fails_is_recorded_and_the_rest_goes_on(ask, quick_runs, cons
     assert (shown(console).count("failed  "), shown(console).count("done    ")) == (6, 1)
 
 
-def test_a_failure_that_is_mended_is_no_failure_any_more(ask, quick_runs, console):
+def test_a_failure_that_is_mended_is_no_failure_any_more(ask, quick_runs, console, when):
     grid = {"pooling": ["gem"]}
     asked = ask(settings={"model.does": "wait", "model.until": "gate"}, grid=grid)
     when(lambda: folders(quick_runs) and (folders(quick_runs)[0] / "pid").is_file(), lambda: kill_all(quick_runs))
@@ -129,7 +112,7 @@ def kill_all(root: Path) -> None:
             os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
-def test_a_killed_worker_does_not_lose_the_others(ask, quick_runs, console):
+def test_a_killed_worker_does_not_lose_the_others(ask, quick_runs, console, when):
     grid = {"model.does": ["wait", "finish"]}
     asked = ask(settings={"model.until": "never"}, grid=grid)
     runs = quick_runs / "runs/synthetic/gem"
@@ -142,7 +125,7 @@ def test_a_killed_worker_does_not_lose_the_others(ask, quick_runs, console):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing_running_and_the_same_command_goes_on(ask, quick_runs, console, number):
+def test_an_interruption_leaves_nothing_running_and_the_same_command_goes_on(ask, quick_runs, console, number, when):
     asked = ask(settings={"model.does": "wait", "model.until": "gate"}, grid=GRID)
     pids = quick_runs / "runs/synthetic/gem"
     when(lambda: len(list(pids.glob("*/pid"))) == 2, lambda: os.kill(os.getpid(), number))
