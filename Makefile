@@ -64,8 +64,8 @@ data: $(READY) ## fetch or build DATASET (default: synthetic) and check it
 test: $(READY) ## the test suite
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
-test-slow: $(READY) ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY) ## the tests that take minutes each: compilers, every family of timm, all checks of large parts
+	$(BIN)/python -m pytest -m slow -vv -n $(TEST_WORKERS) --dist worksteal --timeout 1800 --durations 20
 
 lint: $(READY) ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -23,7 +23,14 @@ def test_contract(name: str, which: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", [*contracts.check_names("backbone"), *contracts.slow_check_names("backbone")])
-@pytest.mark.parametrize("name", [*BACKBONES.names(), *OF_TIMM])
+@pytest.mark.parametrize("which", contracts.check_names("backbone"))
+@pytest.mark.parametrize("name", SMALLER)
 def test_contract_of_the_whole_network(name: str, which: str) -> None:
+    contracts.check("backbone", name, which)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", contracts.slow_check_names("backbone"))
+@pytest.mark.parametrize("name", [*BACKBONES.names(), *OF_TIMM])
+def test_slow_contract(name: str, which: str) -> None:
     contracts.check("backbone", name, which)
