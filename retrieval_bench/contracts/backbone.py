@@ -206,6 +206,11 @@ def compiled(part: Part) -> None:
     require_same_compiled(Last(build(part)), (images(64, 64),), "eager")
 
 
+def inductor(part: Part) -> None:
+    """`torch.compile` with generated code gives values and gradients of eager mode."""
+    require_same_compiled(Last(build(part)), (images(64, 64),), "inductor")
+
+
 class Last(torch.nn.Module):
     """The last map of a backbone."""
 
@@ -235,5 +240,5 @@ CONTRACT = Contract(
         memory_layout,
         state_dict,
     ),
-    slow=(exported, compiled),
+    slow=(exported, compiled, inductor),
 )

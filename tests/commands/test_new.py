@@ -37,11 +37,11 @@ def refused(capsys, *words: str) -> str:
     return capsys.readouterr().err
 
 
-def python(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def python(*words: str, folder: Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
     """Run Python elsewhere, with this checkout importable."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = [sys.executable, *words]
-    return subprocess.run(done, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    return subprocess.run(done, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 @pytest.fixture
@@ -94,7 +94,8 @@ def test_the_checks_that_are_printed_pass(kind, tmp_path, monkeypatch):
         made = "from test_mine import TRUTH, write; from pathlib import Path; write(Path('images'), TRUTH)"
         assert python("-c", made, folder=tmp_path).returncode == 0
         root = ["root=images"]
-    done = python("-m", "retrieval_bench", "check", kind, "mine", *root, "--plugin", "mine.py", folder=tmp_path)
+    words = ("retrieval_bench", "check", kind, "mine", *root, "--plugin", "mine.py")
+    done = python("-m", *words, folder=tmp_path, timeout=1700)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
