@@ -74,6 +74,18 @@ def test_a_study_on_a_local_cluster_of_two_workers(engine, ask, quick_runs, cons
     assert "threads " in log.read_text()
 
 
+def test_a_run_that_is_alone_at_the_start_has_all_cores(engine, ask, quick_runs, console, monkeypatch):
+    monkeypatch.setattr(f"retrieval_bench.studies.engines.{engine}.cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    started = {"settings": {"weights": "trained:start"}, "trained": {"start": {"method": "delg"}}}
+    _, failed = run_study(ask(**started, grid={"pooling": ["gem", "mac"]}, slurm=LOCAL), engine, 2, console)
+    assert failed == 0
+    (start,) = quick_runs.glob("runs/synthetic/delg/*/log.txt")
+    assert "threads 6" in start.read_text()
+    rest = [log.read_text() for log in quick_runs.glob("runs/synthetic/gem/*/log.txt")]
+    assert ["threads 3" in said for said in rest] == [True, True]
+
+
 def test_an_interrupted_study_ends_its_runs_and_goes_on_without_repeating(engine, ask, quick_runs, console, when):
     """A polite kill while two runs are recorded and two are under way."""
     gate = quick_runs / "gate"
@@ -97,7 +109,7 @@ def test_an_interrupted_study_ends_its_runs_and_goes_on_without_repeating(engine
     assert (len(first), len(recorded)) == (4, 2)
     ended(lambda: not any(running(pid) for pid in first.values()))
 
-    gate.touch()
+    gate.mkdir()  # a file under this name would count as one that the runs read
     _, failed = run_study(asked, engine, 2, console)
     assert failed == 0, console.file.getvalue()
     assert {name for name, pid in pids().items() if pid == first[name]} == recorded
