@@ -1,6 +1,7 @@
 """One run from settings to record: the only place that knows the whole order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,19 @@ from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.registry import METHODS
 from retrieval_bench.recording.card import ground_truth_digest
-from retrieval_bench.recording.content import content_of, require_unchanged
-from retrieval_bench.recording.run_folder import open_run
+from retrieval_bench.recording.content import SAID_BY_OPTIONS, content_of, require_unchanged
+from retrieval_bench.recording.run_folder import finished_in, open_run, runs_folder, settings_digest
 from retrieval_bench.reporting.page import write_report
 from retrieval_bench.reranking.base import RERANKERS
 from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
 from retrieval_bench.running.frozen import prepare_features
-from retrieval_bench.running.model import build_model, resolved, train, trains
+from retrieval_bench.running.model import build_model, check_sampling, resolved, train, trains
 from retrieval_bench.running.rankings import read_rankings
 from retrieval_bench.running.rerank import build_reranker, rerank, verifier
 from retrieval_bench.running.second_stage import Described, inputs
 from retrieval_bench.running.state import RunState
-from retrieval_bench.running.whiten import whitened
+from retrieval_bench.running.whiten import check_whitening, whitened
 from retrieval_bench.search import BACKENDS
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.loading import layered, load_settings
@@ -72,6 +73,7 @@ def run(settings: RunSettings, console: Console) -> tuple[RunRecord, Path]:
 def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> tuple[RunRecord, Path]:
     settings = state.settings
     training = trains(settings, dataset)
+    check_whitening(settings, dataset)
     reranker = build_reranker(settings, model, dataset)
     local = reranker is not None and reranker.needs == "local features"
     prepare_features(state, model, dataset, local=local, training=training)
@@ -99,6 +101,61 @@ def _run(state: RunState, dataset: RetrievalDataset, model: RetrievalModule) -> 
     return record, state.folder
 
 
+def check_runs(wanted: Mapping[str, RunSettings]) -> dict[str, Path]:
+    """Refuse what any of several runs would refuse, before the first of them begins.
+
+    Runs that are finished are not looked at any further. A dataset that several runs share is loaded once.
+
+    Args:
+        wanted: settings by what the run is called in messages.
+
+    Returns:
+        the folders of those that are finished.
+
+    Raises:
+        InputError: a run has to be mended, or two of them are the same; it says which.
+    """
+    loaded: dict[str, RetrievalDataset] = {}
+    names: dict[str, str] = {}
+    finished: dict[str, Path] = {}
+    for name, settings in wanted.items():
+        with naming(name):
+            load_plugins(settings.plugins)
+            check_names(settings)
+    for name, settings in wanted.items():
+        with naming(name):
+            stated = settings.dataset.name in SAID_BY_OPTIONS
+            content = content_of(settings, None if stated else _shared(settings, loaded))
+            digest = settings_digest(settings, content)
+            if (twin := names.setdefault(digest, name)) != name:
+                raise InputError(f"it has the same settings as {twin}; take one out")
+            if (folder := finished_in(runs_folder(settings), digest)) is not None:
+                finished[name] = folder
+    for name, settings in wanted.items():
+        if name not in finished:
+            with naming(name):
+                dataset = _shared(settings, loaded)
+                checked_model(settings, dataset, trains(settings, dataset))
+                check_whitening(settings, dataset)
+    return finished
+
+
+def _shared(settings: RunSettings, loaded: dict[str, RetrievalDataset]) -> RetrievalDataset:
+    key = f"{settings.dataset.model_dump_json()} {settings.plugins}"
+    if key not in loaded:
+        loaded[key] = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
+    return loaded[key]
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Say of an `InputError` which of several runs it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def scored(rankings: LevelRankings, dataset: RetrievalDataset) -> Result:
     """Evaluate a stage, level by level where levels have rankings of their own."""
     size = len(dataset.database)
@@ -116,16 +173,28 @@ def _prepare(
     check_names(settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
-    check_search(settings, len(dataset.database))
     content = content_of(settings, dataset)
-    model = build_model(settings, dataset, trains(settings, dataset) if training is None else training)
-    build_reranker(settings, model, dataset)
+    model = checked_model(settings, dataset, trains(settings, dataset) if training is None else training)
     # Else the figures of one file would be kept under the name of another.
     require_unchanged(settings, content)
     folder = open_run(settings, resolved(settings, model), content)
     state = RunState(settings, folder, console, content, warnings=warnings)
     console.print(f"[bold]{model.card.title}[/] on {dataset.name} -> {state.folder}", highlight=False, soft_wrap=True)
     return state, dataset, model
+
+
+def checked_model(settings: RunSettings, dataset: RetrievalDataset, training: bool) -> RetrievalModule:
+    """The model of a run whose search, re-ranker and batches of every stage fit the dataset and each other.
+
+    Raises:
+        InputError: something does not fit.
+    """
+    check_search(settings, len(dataset.database))
+    model = build_model(settings, dataset, training)
+    build_reranker(settings, model, dataset)
+    if training:
+        check_sampling(settings, model, dataset)
+    return model
 
 
 def check_search(settings: RunSettings, database: int) -> None:

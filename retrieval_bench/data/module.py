@@ -124,10 +124,8 @@ class RetrievalDataModule(pl.LightningDataModule):
         Raises:
             InputError: the dataset has no training images.
         """
-        labels = self._training_images().labels
+        sampler = self.training_order()
         views = self._views(cast(LabelledImages, self.dataset.train), self.train_rows, "train")
-        rank, world = self._rank()
-        sampler = training_sampler(self.recipe, labels, seed=self.seed, rank=rank, world=world)
         sampler.know(self.mined)
         self._sampler = sampler
         size = self.recipe.batch_size
@@ -137,6 +135,15 @@ class RetrievalDataModule(pl.LightningDataModule):
         epoch, batches = self._progress(len(loader))
         sampler.start_at(epoch, batches * size)
         return loader
+
+    def training_order(self) -> EpochSampler:
+        """The sampler that the recipe names, over this rank's share of the training images. No file is read.
+
+        Raises:
+            InputError: the dataset has no training images, or too few of a class for that sampler.
+        """
+        rank, world = self._rank()
+        return training_sampler(self.recipe, self._training_images().labels, seed=self.seed, rank=rank, world=world)
 
     def mining_dataloader(self, rows: Sequence[int] | None = None) -> LabelledLoader:
         """Every training image once, or those of `rows`, in order, whole on each rank, in its deterministic view.

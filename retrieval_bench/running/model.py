@@ -51,6 +51,15 @@ def stages_of(settings: RunSettings, model: RetrievalModule) -> dict[str, Recipe
     return with_views(settings, model, stages)
 
 
+def check_sampling(settings: RunSettings, model: RetrievalModule, dataset: RetrievalDataset) -> None:
+    """Refuse a stage whose sampler cannot make batches of the training images, before the first stage begins."""
+    share = settings.train.validation_share
+    for recipe in stages_of(settings, model).values():
+        RetrievalDataModule(
+            dataset, recipe, model.protocol, seed=settings.seed, validation_share=share
+        ).training_order()
+
+
 def resolved(settings: RunSettings, model: RetrievalModule) -> RunSettings:
     """The settings with nothing left to defaults: the parts and options of the model, every value of the recipe."""
     chosen = dict(model.settings)

@@ -11,6 +11,7 @@ from retrieval_bench.recording.content import require_unchanged
 from retrieval_bench.running.describe import extract_list
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import ImageList, RetrievalDataset
 
 
@@ -29,10 +30,9 @@ def whitened(
     wanted = state.settings.whitening
     if wanted.kind == "none":
         return queries, database
-    if wanted.kind == "file":
-        if wanted.path is None:
-            raise InputError("whitening.kind=file needs whitening.path=FILE")
-        whitening = Whitening.load(wanted.path)
+    given = check_whitening(state.settings, dataset)
+    if given is not None:
+        whitening = given
         require_unchanged(state.settings, state.content, "whitening.path")
     else:
         whitening = _learn(state, model, dataset)
@@ -44,13 +44,28 @@ def whitened(
     return asked, known
 
 
+def check_whitening(settings: RunSettings, dataset: RetrievalDataset) -> Whitening | None:
+    """Refuse a whitening that cannot be had; returns that of a file.
+
+    Raises:
+        InputError: there are no training images to learn it on, or no file.
+    """
+    wanted = settings.whitening
+    if wanted.kind == "file":
+        if wanted.path is None:
+            raise InputError("whitening.kind=file needs whitening.path=FILE")
+        return Whitening.load(wanted.path)
+    if wanted.kind != "none" and dataset.train is None:
+        raise InputError(
+            f"whitening.kind={wanted.kind} is learnt on training images, and dataset {dataset.name!r} has none; set "
+            "whitening.kind=none, or file with whitening.path="
+        )
+    return None
+
+
 def _learn(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) -> Whitening:
     settings = state.settings
-    if dataset.train is None:
-        raise InputError(
-            f"whitening.kind={settings.whitening.kind} is learnt on training images, and dataset {dataset.name!r} has "
-            "none; set whitening.kind=none, or file with whitening.path="
-        )
+    assert dataset.train is not None
     train = dataset.train
     drawn = np.random.default_rng(settings.seed).permutation(len(train))[: settings.whitening.images]
     rows = [int(row) for row in np.sort(drawn)]

@@ -74,6 +74,13 @@ def test_a_share_of_0_holds_nothing_out(dataset):
     assert module(dataset(validation=None), validation_share=0).val_dataloader() == []
 
 
+def test_the_order_of_training_needs_no_file(dataset):
+    data = module(dataset())
+    for path in data.dataset.train.paths:
+        path.unlink()
+    assert sorted(row for _, row in data.training_order()) == list(range(len(data.train_rows)))
+
+
 def test_without_training_images_only_training_is_missing(dataset):
     data = module(dataset(validation=None, train=False))
     assert data.num_classes == 0
@@ -81,6 +88,8 @@ def test_without_training_images_only_training_is_missing(dataset):
     assert rows(data.query_dataloader()) == [0, 1]
     with pytest.raises(InputError, match="no training images"):
         data.train_dataloader()
+    with pytest.raises(InputError, match="no training images"):
+        data.training_order()
 
 
 def test_queries_are_cut_and_the_database_is_whole(dataset):
