@@ -39,7 +39,7 @@ $(READY): pyproject.toml constraints.txt
 bench: $(READY) ## train, extract, search, re-rank, evaluate, report one METHOD
 	$(RUN_CLI) bench $(METHOD) $(SETTINGS)
 
-compare: $(READY) ## METHODS="gem delg" side by side; finished runs are not repeated
+compare: $(READY) ## METHODS="gem gem:pooling=mac delg" side by side; finished runs are not repeated
 	$(RUN_CLI) compare --methods "$(METHODS)" $(SETTINGS)
 
 study: $(READY) ## the grid of runs in FILE, on WORKERS processes; recorded runs are not repeated

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from retrieval_bench import __version__
-from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.errors import InputError, one_line
 
 EPILOG = """\
 Settings are given as section.key=value, a part by its name: pooling=gem pooling.p=4 train.epochs=5 seed=1
@@ -24,6 +24,18 @@ Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 
 LISTED = ("methods", "poolings", "losses", "batch_attentions", "backbones", "rerankers", "datasets")
 KINDS = ("pooling", "loss", "batch_attention", "method", "reranker", "dataset", "backbone")
+
+BENCH_MORE = """
+A run that was interrupted goes on where it stopped. One that is finished is made again, in a new folder; `compare` and
+`study` show finished runs and do not repeat them.
+"""
+
+COMPARE_MORE = """
+An entry of --methods is METHOD[:key=value[,key=value]...], with settings of its own that come after the common ones:
+  retrieval-bench compare --methods "gem gem:pooling=my_gem,pooling.p=4 delg" --plugin my_gem.py train.epochs=5
+Commas and spaces within [] and {} belong to a value. Finished runs are shown and not repeated; all others are checked
+before the first begins. If one fails, the table shows the others.
+"""
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -56,8 +68,7 @@ def call(words: Sequence[str]) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        print(f"failed: {type(error).__name__}: {reason} (--debug shows the traceback)", file=sys.stderr)
+        print(f"failed: {one_line(error)} (--debug shows the traceback)", file=sys.stderr)
         return 1
     return 0
 
@@ -68,11 +79,19 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     arguments, rest = top.parse_known_args(words)
     if rest and (not hasattr(arguments, "settings") or any(word.startswith("-") for word in rest)):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if hasattr(arguments, "settings") and _is_setting(getattr(arguments, "method", None)):
+        arguments.settings = [arguments.method, *arguments.settings]
+        arguments.method = None
     if rest and getattr(arguments, "method", "") is None and "=" not in rest[0]:
         arguments.method = rest.pop(0)
     if rest:
         arguments.settings = [*arguments.settings, *rest]
     return arguments
+
+
+def _is_setting(word: str | None) -> bool:
+    """Whether what stands in the place of a method is a setting, as it may where a file names the method."""
+    return word is not None and "=" in word and not Path(word).exists()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,10 +112,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
-        name: str, command: str, text: str, parent: argparse._SubParsersAction = commands
+        name: str, command: str, text: str, parent: argparse._SubParsersAction = commands, more: str = ""
     ) -> argparse.ArgumentParser:
         made = parent.add_parser(
-            name, help=text, description=text, parents=[shared], epilog=EPILOG,
+            name, help=text, description=f"{text}\n{more}".strip(), parents=[shared], epilog=EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         made.set_defaults(command=command)
@@ -111,19 +130,26 @@ def parser() -> argparse.ArgumentParser:
         ("train", "train only, and write a checkpoint"),
         ("extract", "describe queries and database into stores on disk"),
     ):
-        made = add(name, f"runs:{name}", text)
+        made = add(name, f"runs:{name}", text, more=BENCH_MORE if name == "bench" else "")
         made.add_argument("method", nargs="?", metavar="METHOD", help="see `list methods`; may stand in --config")
         settings(made)
 
     made = add("evaluate", "runs:evaluate", "score a run's ranking again, or evaluate given weights without training")
-    made.add_argument("target", metavar="METHOD|RUN", help="a method, with weights=FILE, or a run folder")
+    made.add_argument("method", nargs="?", metavar="METHOD|RUN", help="a method, with weights=FILE, or a run folder")
     settings(made)
 
-    made = add("compare", "runs:compare", "several methods under one set of settings, side by side")
-    made.add_argument("--methods", default="gem delg", metavar='"M1 M2"', help="methods to compare")
+    made = add(
+        "compare", "compare:compare", "several methods under one set of settings, side by side", more=COMPARE_MORE
+    )
+    made.add_argument(
+        "--methods",
+        default="gem delg",
+        metavar='"M1 M2"',
+        help="what to compare: METHOD[:key=value[,key=value]...] ...",
+    )
     settings(made)
 
-    made = add("report", "runs:report", "print records and write their pages again")
+    made = add("report", "runs:report", "print records and write their pages again; unfinished runs are left out")
     made.add_argument("runs", nargs="*", metavar="RUN", help="run folders; none: the latest run")
 
     made = add("list", "parts:list_parts", "the parts there are")

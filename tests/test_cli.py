@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_landmarks import TINY, TRAINED, make_landmarks
 
 from retrieval_bench.cli import call, parsed
 
@@ -43,6 +44,14 @@ def pictures(tmp_path):
         (["bench", "gem", "train.epocs=2"], "did you mean 'train.epochs'"),
         (["bench", "gem", "train.epochs=many"], "train.epochs='many'"),
         (["bench", "gem", "epochs"], "section.key=value"),
+        (
+            ["bench"],
+            "no METHOD: name one, such as gem, or give a --config FILE that does; `retrieval-bench list methods`",
+        ),
+        (["train", "pooling=mac"], "no METHOD"),
+        (["extract"], "no METHOD"),
+        (["evaluate"], "no METHOD"),
+        (["bench", "method="], "no METHOD"),
         (["bench", "gem", "dataset=roxford"], "did you mean 'roxford5k'"),
         (["bench", "gem", "weights=nowhere.pth"], "no weight file at nowhere.pth"),
         (["bench", "gem", "rerank=geometrik"], "did you mean 'geometric'"),
@@ -119,6 +128,29 @@ def test_options_and_settings_come_in_any_order(words):
     arguments = parsed(["bench", *words])
     assert (arguments.method, arguments.settings) == ("gem", ["seed=1", "pooling=mac"])
     assert arguments.plugin == [Path("p.py")]
+
+
+@pytest.mark.parametrize("words", [["seed=1"], ["--plugin", "p.py", "seed=1"], ["seed=1", "--config", "mine.yaml"]])
+@pytest.mark.parametrize("command", ["bench", "train", "extract", "evaluate"])
+def test_a_setting_is_no_method(command, words):
+    arguments = parsed([command, *words])
+    assert (arguments.method, arguments.settings) == (None, ["seed=1"])
+
+
+def test_a_run_folder_may_have_an_equals_sign(tmp_path):
+    folder = tmp_path / "p=4"
+    folder.mkdir()
+    assert parsed(["evaluate", str(folder)]).method == str(folder)
+
+
+def test_help_tells_of_finished_runs_and_of_settings(capsys):
+    assert call(["bench", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "One that is finished is made again" in told
+    assert call(["compare", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "METHOD[:key=value[,key=value]...]" in told
+    assert "gem:pooling=my_gem,pooling.p=4" in told
 
 
 def test_a_plugin_brings_a_pooling(capsys, tmp_path, monkeypatch, pictures):
@@ -217,22 +249,7 @@ def test_make_help_names_every_target():
 
 @pytest.fixture
 def landmarks(tmp_path):
-    """Two landmarks to train on and two to look for, four images each."""
-    folder = tmp_path / "landmarks"
-    folder.mkdir()
-    rows = ["image,label,split"]
-    for number in range(16):
-        label, split = f"place{number // 4}", "train" if number < 8 else "test"
-        pixels = np.random.default_rng(number).integers(0, 255, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        rows.append(f"{number}.png,{label},{split}")
-    (folder / "table.csv").write_text("\n".join(rows))
-    return folder
-
-
-TINY = ("dataset=folder", "dataset.csv=table.csv", "backbone=resnet10t", "model.dim=16", "runtime.workers=0",
-        "extract.image_size=40", "evaluate.resamples=10")  # fmt: skip
-TRAINED = ("train.epochs=1", "train.batch_size=4", "train.image_size=32", "train.validation_share=0")
+    return make_landmarks(tmp_path / "landmarks")
 
 
 def forget_plugins() -> None:

@@ -1,4 +1,4 @@
-"""``bench``, ``train``, ``extract``, ``evaluate``, ``compare`` and ``report``."""
+"""``bench``, ``train``, ``extract``, ``evaluate`` and ``report``."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,14 +7,29 @@ from pathlib import Path
 from rich.console import Console
 
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.settings.loading import load_settings
+from retrieval_bench.settings.loading import given_values, layered
 from retrieval_bench.settings.run import RunSettings
 
 
-def settings_of(arguments: argparse.Namespace, method: str | None, extra: Sequence[str] = ()) -> RunSettings:
-    """The settings that a command line asks for; a word before the settings is the method."""
+def settings_of(arguments: argparse.Namespace, method: str | None, later: Sequence[str] = ()) -> RunSettings:
+    """The settings that a command line asks for.
+
+    Args:
+        arguments: with ``settings``, ``config`` and ``plugin``.
+        method: the word before the settings.
+        later: settings that are laid over those of the command line.
+
+    Raises:
+        InputError: a wrong setting, or neither the command line nor its file names a method.
+    """
     first = [] if method is None else [f"method={method}"]
-    settings = load_settings([*first, *arguments.settings, *extra], arguments.config)
+    given = given_values([*first, *arguments.settings], arguments.config, later)
+    if given.get("method") is None:
+        raise InputError(
+            "no METHOD: name one, such as gem, or give a --config FILE that does; `retrieval-bench list methods` shows "
+            "them"
+        )
+    settings = layered(given)
     settings.plugins = [*settings.plugins, *(file.expanduser().absolute() for file in arguments.plugin)]
     return settings
 
@@ -48,44 +63,43 @@ def extract(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score the ranking of a run folder again, or bench given weights without training."""
-    target = Path(arguments.target)
-    if target.is_dir():
+    folder = None if arguments.method is None else Path(arguments.method)
+    if folder is not None and folder.is_dir():
         from retrieval_bench.bench import score_again
 
         console = Console()
-        for name, result in score_again(target).items():
+        for name, result in score_again(folder).items():
             console.print(f"{name}: {result}", highlight=False)
         return
     from retrieval_bench.bench import run
 
-    _tell(*run(settings_of(arguments, arguments.target, ["train.enabled=false"]), Console(stderr=True)))
-
-
-def compare(arguments: argparse.Namespace) -> None:
-    """Several methods under the same settings, side by side; finished runs are not repeated."""
-    from retrieval_bench.bench import run
-    from retrieval_bench.recording.comparing import p_values
-    from retrieval_bench.recording.run_folder import finished_run
-    from retrieval_bench.reporting.console import side_by_side
-    from retrieval_bench.settings.record import read_record
-
-    wanted = [settings_of(arguments, method) for method in arguments.methods.split()]
-    if not wanted:
-        raise InputError('no methods to compare; write --methods "gem delg"')
-    folders = [finished_run(settings) or run(settings, Console(stderr=True))[1] for settings in wanted]
-    Console().print(side_by_side([read_record(folder) for folder in folders], p_values(folders)))
+    _tell(*run(settings_of(arguments, arguments.method, ["train.enabled=false"]), Console(stderr=True)))
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Write the pages of run folders again; several are also shown side by side."""
+    """Write the pages of run folders again; several are also shown side by side, without those that are unfinished.
+
+    Raises:
+        InputError: none of the folders holds a finished run.
+    """
     from retrieval_bench.recording.comparing import p_values
     from retrieval_bench.reporting.console import print_record, side_by_side
     from retrieval_bench.reporting.page import write_report
-    from retrieval_bench.settings.record import read_record
+    from retrieval_bench.settings.record import RunRecord, read_record
 
     console = Console()
-    folders = [Path(folder) for folder in arguments.runs] or [latest_run(Path("runs"))]
-    records = [read_record(folder) for folder in folders]
+    named = [Path(folder) for folder in arguments.runs] or [latest_run(Path("runs"))]
+    found: dict[Path, RunRecord] = {}
+    for folder in named:
+        try:
+            found[folder] = read_record(folder)
+        except InputError as error:
+            if len(named) == 1:
+                raise
+            Console(stderr=True).print(f"left out: {error}", highlight=False, markup=False, soft_wrap=True)
+    if not found:
+        raise InputError(f"none of these {len(named)} folders holds a finished run; name run folders")
+    folders, records = list(found), list(found.values())
     if len(records) == 1:
         print_record(records[0], console)
     else:

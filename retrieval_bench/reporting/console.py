@@ -39,12 +39,15 @@ def print_record(record: RunRecord, console: Console) -> None:
     _print_table(published_table(record), console)
 
 
-def side_by_side(records: Sequence[RunRecord], p_values: Sequence[Sequence[float | None]] = ()) -> rich.table.Table:
+def side_by_side(
+    records: Sequence[RunRecord], p_values: Sequence[Sequence[float | None]] = (), missing: Sequence[str] = ()
+) -> rich.table.Table:
     """Several runs in one table, with tests against the first row where `p_values` has them.
 
-    Runs whose protocol cards differ in a field that moves mAP carry a letter in brackets, explained below the table.
+    Runs whose protocol cards differ in a field that moves mAP carry a letter in brackets, explained below the table,
+    where runs that are missing are named, too.
     """
-    return rich_table(comparison_table(records, p_values))
+    return rich_table(comparison_table(records, p_values, missing))
 
 
 def rich_table(table: Table) -> rich.table.Table:

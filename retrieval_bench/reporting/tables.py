@@ -95,7 +95,9 @@ def published_table(record: RunRecord) -> Table | None:
     return Table("Published by the authors", columns, tuple(rows), (note,))
 
 
-def comparison_table(records: Sequence[RunRecord], p_values: Sequence[Sequence[float | None]] = ()) -> Table:
+def comparison_table(
+    records: Sequence[RunRecord], p_values: Sequence[Sequence[float | None]] = (), missing: Sequence[str] = ()
+) -> Table:
     """Several runs below each other, a row per run and stage.
 
     A run whose card differs from the others' in a field that moves mAP carries a letter, and the note of that letter
@@ -104,6 +106,7 @@ def comparison_table(records: Sequence[RunRecord], p_values: Sequence[Sequence[f
     Args:
         records: in the order of the rows.
         p_values: per run and stage, of tests against the first row; None where there is none. Empty: no such column.
+        missing: runs that there are not, and why; the notes name them.
     """
     cards = [record.card for record in records]
     reference = reference_card(cards) if cards else None
@@ -136,7 +139,9 @@ def comparison_table(records: Sequence[RunRecord], p_values: Sequence[Sequence[f
         *((Column("p", "vs first"),) if p_values else ()),
         *(Column(f"@{cut}", "mP Medium") for cut in cuts),
     )
-    return Table("Runs side by side", columns, tuple(rows), (*notes, *warnings))
+    return Table(
+        "Runs side by side", columns, tuple(rows), (*notes, *warnings, *(f"Missing: {one}" for one in missing))
+    )
 
 
 def probability(p: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The one exception that means "the input was wrong"."""
+"""The one exception that means "the input was wrong", and how errors are told."""
 
 import difflib
 from collections.abc import Iterable
@@ -26,3 +26,9 @@ def nearest(name: str, known: Iterable[str], *, noun: str) -> str:
     listed = names if len(names) <= SHOWN else close or names[:SHOWN]
     shown = listed if len(listed) == len(names) else [*listed, f"... {len(names)} in all"]
     return f"unknown {noun} {name!r}{hint} (known: {', '.join(shown) or 'none'})"
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line; of those that are no `InputError` with what it is."""
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return first if isinstance(error, InputError) else f"{type(error).__name__}: {first}"

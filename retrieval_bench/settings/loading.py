@@ -38,19 +38,28 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_settings(overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
+def load_settings(overrides: Sequence[str] = (), config: Path | None = None, later: Sequence[str] = ()) -> RunSettings:
     """The settings of a run.
 
     Args:
         overrides: ``key=value``, ``section.key=value``, or a part by its name (``pooling=rgem``).
         config: a YAML file with any of the settings.
+        later: overrides that are laid over the others: a part that they name has none of the options given before.
 
     Raises:
         InputError: a missing or malformed file, an unknown key (with the nearest known one), or a wrong type.
     """
+    return layered(given_values(overrides, config, later))
+
+
+def given_values(
+    overrides: Sequence[str] = (), config: Path | None = None, later: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the user says of a run, as plain values and without presets; see `load_settings`."""
     given = read_yaml(config) if config is not None else {}
-    merge_all(given, [parse_override(override) for override in overrides])
-    return layered(given)
+    for rank in (overrides, later):
+        merge_all(given, [parse_override(override) for override in rank])
+    return given
 
 
 def layered(values: Mapping[str, Any]) -> RunSettings:
@@ -216,7 +225,8 @@ def _message(error: ValidationError) -> str:
     location = [str(item) for item in first["loc"]]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        return nearest(key, [".".join([*location[:-1], name]) for name in _fields(location[:-1])], noun="setting")
+        known = [".".join([*location[:-1], name]) for name in _fields(location[:-1])]
+        return nearest(key, known, noun="setting")
     return f"setting {key}={first['input']!r} is wrong: {first['msg'].lower()}"
 
 

@@ -31,7 +31,7 @@ FOLDER = "studies"
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs of a study failed; the others are recorded."""
+    """Some of several runs failed; the others are recorded."""
 
 
 @dataclass(frozen=True)

@@ -140,3 +140,9 @@ def test_p_values_have_a_column_and_a_note(make_record, make_stage):
     assert any("Holm" in note for note in table.notes)
     assert [probability(p) for p in (0.001, 0.0499, 1.0)] == ["0.001", "0.050", "1.000"]
     assert "p" not in [column.name for column in comparison_table(records).columns]
+
+
+def test_missing_runs_are_named_in_the_notes(make_record):
+    table = comparison_table([make_record()], missing=["cfcd: out of memory"])
+    assert table.notes[-1] == "Missing: cfcd: out of memory"
+    assert not any("Missing" in note for note in comparison_table([make_record()]).notes)

@@ -1,8 +1,8 @@
-"""The sentence about an unknown name."""
+"""The sentence about an unknown name, and errors in one line."""
 
 import pytest
 
-from retrieval_bench.settings.errors import SHOWN, InputError, nearest
+from retrieval_bench.settings.errors import SHOWN, InputError, nearest, one_line
 
 
 def test_the_nearest_name_comes_first_and_all_are_listed():
@@ -37,3 +37,15 @@ def test_it_is_one_line(name):
 
 def test_an_input_error_is_a_value_error():
     assert issubclass(InputError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("no file\n"), "no file"),
+        (RuntimeError("out of memory\nat layer 3"), "RuntimeError: out of memory"),
+        (KeyboardInterrupt(), "KeyboardInterrupt: no message"),
+    ],
+)
+def test_an_error_in_one_line(error, line):
+    assert one_line(error) == line

@@ -6,7 +6,15 @@ import pytest
 
 from retrieval_bench.settings import loading
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.settings.loading import dump, layered, load_settings, merge, parse_override, read_yaml
+from retrieval_bench.settings.loading import (
+    dump,
+    given_values,
+    layered,
+    load_settings,
+    merge,
+    parse_override,
+    read_yaml,
+)
 from retrieval_bench.settings.places import config_folder
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.studies.definition import read_study
@@ -160,6 +168,14 @@ def test_exponents_in_a_file_are_numbers(tmp_path):
 
 def test_exponents_in_a_list_are_numbers():
     assert load_settings(["model.local_scales=[1e-1, 1]"]).model["local_scales"] == [0.1, 1]
+
+
+def test_later_overrides_are_laid_over_the_others():
+    given = ["pooling=rgem", "pooling.p=2", "seed=1"]
+    assert load_settings(given, later=["pooling=gem"]).pooling.given() == {"name": "gem"}
+    assert load_settings(given, later=["pooling.p=3"]).pooling.given() == {"name": "rgem", "p": 3}
+    assert load_settings(given, later=["seed=2"]).seed == 2
+    assert given_values(given, later=["seed=2"]) == {"pooling": {"name": "rgem", "p": 2}, "seed": 2}
 
 
 @pytest.mark.parametrize(
