@@ -12,6 +12,7 @@ from retrieval_bench.settings.errors import InputError, one_line
 
 EPILOG = """\
 Settings are given as section.key=value, a part by its name: pooling=gem pooling.p=4 train.epochs=5 seed=1
+`retrieval-bench list settings` shows all of them with type and default.
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
@@ -22,7 +23,7 @@ Files are read without running code. A converted file loads as weights=delg_r50.
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
-LISTED = ("methods", "poolings", "losses", "batch_attentions", "backbones", "rerankers", "datasets")
+LISTED = ("methods", "poolings", "losses", "batch_attentions", "backbones", "rerankers", "datasets", "settings")
 KINDS = ("pooling", "loss", "batch_attention", "method", "reranker", "dataset", "backbone")
 
 BENCH_MORE = """
@@ -152,9 +153,9 @@ def parser() -> argparse.ArgumentParser:
     made = add("report", "runs:report", "print records and write their pages again; unfinished runs are left out")
     made.add_argument("runs", nargs="*", metavar="RUN", help="run folders; none: the latest run")
 
-    made = add("list", "parts:list_parts", "the parts there are")
+    made = add("list", "parts:list_parts", "the parts there are, or the settings")
     made.add_argument("kind", choices=LISTED)
-    made.add_argument("--filter", metavar="PATTERN", help="such as 'conv*'")
+    made.add_argument("--filter", metavar="PATTERN", help="such as 'conv*' or 'train.*'")
     made.add_argument("--card", metavar="NAME", help="one part in full: what it is, its source, every option")
 
     made = add("new", "new:new_part", "write a working part and its test, to be changed into your own")

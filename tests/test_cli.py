@@ -44,6 +44,7 @@ def pictures(tmp_path):
         (["bench", "gem", "train.epocs=2"], "did you mean 'train.epochs'"),
         (["bench", "gem", "train.epochs=many"], "train.epochs='many'"),
         (["bench", "gem", "epochs"], "section.key=value"),
+        (["bench", "gem", "trian.epochs=2"], "`retrieval-bench list settings` shows all"),
         (
             ["bench"],
             "no METHOD: name one, such as gem, or give a --config FILE that does; `retrieval-bench list methods`",
@@ -147,6 +148,7 @@ def test_help_tells_of_finished_runs_and_of_settings(capsys):
     assert call(["bench", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "One that is finished is made again" in told
+    assert "`retrieval-bench list settings`" in told
     assert call(["compare", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "METHOD[:key=value[,key=value]...]" in told

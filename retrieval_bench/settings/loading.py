@@ -226,7 +226,7 @@ def _message(error: ValidationError) -> str:
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         known = [".".join([*location[:-1], name]) for name in _fields(location[:-1])]
-        return nearest(key, known, noun="setting")
+        return f"{nearest(key, known, noun='setting')}; `retrieval-bench list settings` shows all"
     return f"setting {key}={first['input']!r} is wrong: {first['msg'].lower()}"
 
 

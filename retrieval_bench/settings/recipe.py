@@ -29,15 +29,15 @@ class Recipe(BaseModel):
     hard_share: tuple[float, float] = Field(
         default=(0.0, 1.0), description="of hard negatives among those of hard-triplets, in the first and last epoch"
     )
-    epochs: int = Field(default=30, ge=0)
+    epochs: int = Field(default=30, ge=0, description="passes over the training images")
     batch_size: int = Field(default=128, ge=1, description="of one process and one step")
     accumulate: int = Field(default=1, ge=1, description="batches per optimiser step; their gradients are averaged")
     image_size: int = Field(default=512, ge=16, description="side of the square training crop in pixels")
-    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(default=0.01, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=1e-4, ge=0)
+    optimiser: Literal["sgd", "adam", "adamw"] = Field(default="sgd", description="what takes the steps")
+    lr: float = Field(default=0.01, gt=0, description="learning rate, after the warm-up")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    nesterov: bool = Field(default=True, description="Nesterov momentum, of sgd")
+    weight_decay: float = Field(default=1e-4, ge=0, description="on the parameters that `decay` names")
     decay: Literal["weights", "all"] = Field(
         default="weights", description="weights: parameters of one dimension and biases are exempt; all: none is"
     )
@@ -45,10 +45,14 @@ class Recipe(BaseModel):
         default=1.0, gt=0, description="on the loss's batch attention; 0.1 in BatchFormer's long-tail code"
     )
     pooling_lr_factor: float = Field(default=1.0, gt=0, description="on the parameters of the pooling head, undecayed")
-    schedule: Literal["warmup-cosine", "epoch-cosine", "exponential", "linear", "constant"] = "warmup-cosine"
-    warmup_epochs: float = Field(default=5, ge=0)
-    warmup_lr: float = Field(default=1e-4, ge=0)
-    final_lr: float = Field(default=0.0, ge=0)
+    schedule: Literal["warmup-cosine", "epoch-cosine", "exponential", "linear", "constant"] = Field(
+        default="warmup-cosine", description="of the learning rate; the two cosines begin with a warm-up"
+    )
+    warmup_epochs: float = Field(default=5, ge=0, description="in which the learning rate rises")
+    warmup_lr: float = Field(
+        default=1e-4, ge=0, description="learning rate with which the warm-up of warmup-cosine begins"
+    )
+    final_lr: float = Field(default=0.0, ge=0, description="learning rate with which warmup-cosine and linear end")
     gamma: float = Field(default=0.99, gt=0, le=1, description="of the exponential schedule, per epoch")
     clip_norm: float = Field(default=0.0, ge=0, description="global gradient norm; 0 is off")
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average per step; 0 is off")

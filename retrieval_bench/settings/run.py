@@ -70,13 +70,15 @@ class ExtractSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    scales: tuple[float, ...] | None = Field(default=None, min_length=1)
+    scales: tuple[float, ...] | None = Field(
+        default=None, min_length=1, description="image pyramid of the descriptor; overrides the protocol's"
+    )
     image_size: int | None = Field(default=None, ge=1, description="longest side; overrides the protocol's")
     merge: Literal["mean", "power-mean", "max", "raw-mean", "shifted-power"] | None = Field(
         default=None, description="how descriptors of the scales are merged; overrides the protocol's"
     )
-    batch_size: int = Field(default=16, ge=1)
-    dtype: Literal["float16", "float32"] = "float32"
+    batch_size: int = Field(default=16, ge=1, description="the most images of like shape that are described together")
+    dtype: Literal["float16", "float32"] = Field(default="float32", description="of stored descriptors")
     on_error: Literal["error", "skip"] = Field(default="error", description="the fate of an image that cannot be read")
 
 
@@ -98,7 +100,7 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    backend: str = "torch"
+    backend: str = Field(default="torch", description="torch, or faiss where it is installed; both are exact")
     k: int | None = Field(default=None, ge=1, description="rows ranked per query; null: all")
 
 
@@ -115,12 +117,16 @@ class RuntimeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(default=1, ge=1)
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="auto: a GPU where there is one")
+    devices: int = Field(default=1, ge=1, description="that a training uses, each with a process of its own")
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
         default="auto", description="auto: bf16-mixed on a GPU that has it, else 16-mixed; float32 on a CPU"
     )
-    workers: int | None = Field(default=None, ge=0, description="loader processes; null: as many as cores, at most 8")
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="loader processes; null: half the cores, at most 2, in training and none in extraction",
+    )
 
 
 def _absolute(file: Path) -> Path:
@@ -133,13 +139,13 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
-    method: str = "gem"
+    method: str = Field(default="gem", description="as in `list methods`; commands want it named")
     title: str | None = Field(default=None, description="how tables call the run; null: method and swapped parts")
-    dataset: DatasetSettings = DatasetSettings()
-    backbone: PartSettings = PartSettings()
-    pooling: PartSettings = PartSettings()
-    loss: PartSettings = PartSettings()
-    rerank: PartSettings = Field(default=PartSettings(), description="re-ranker; name null: none")
+    dataset: DatasetSettings = Field(default=DatasetSettings(), description="as in `list datasets`")
+    backbone: PartSettings = Field(default=PartSettings(), description="as in `list backbones`; null: the method's own")
+    pooling: PartSettings = Field(default=PartSettings(), description="as in `list poolings`; null: the method's own")
+    loss: PartSettings = Field(default=PartSettings(), description="as in `list losses`; null: the method's own")
+    rerank: PartSettings = Field(default=PartSettings(), description="re-ranker, as in `list rerankers`; null: none")
     model: dict[str, Any] = Field(default_factory=dict, description="options of the method, such as dim")
     weights: Path | None = Field(default=None, description="a checkpoint of ours or in the authors' format")
     train: TrainSettings = TrainSettings()
@@ -148,7 +154,7 @@ class RunSettings(BaseModel):
     search: SearchSettings = SearchSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     runtime: RuntimeSettings = RuntimeSettings()
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of everything that is drawn at random")
     runs: Path = Field(default=Path("runs"), description="where run folders go")
     plugins: list[Annotated[Path, AfterValidator(_absolute)]] = Field(
         default_factory=list, description="Python files that register parts"

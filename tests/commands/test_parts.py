@@ -5,6 +5,7 @@ import pytest
 import retrieval_bench as rb
 from retrieval_bench.cli import LISTED, call
 from retrieval_bench.settings.kinds import KINDS
+from retrieval_bench.settings.listing import listed_settings
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def in_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("plural", [kind for kind in LISTED if kind != "backbones"])
+@pytest.mark.parametrize("plural", [kind for kind in LISTED if kind not in ("backbones", "settings")])
 def test_every_part_has_a_card(plural, show):
     kind = next(one for one in KINDS.values() if one.plural == plural)
     for name in kind.registry().names():
@@ -128,3 +129,21 @@ def test_mistakes(words, says, capsys):
 def test_the_listing_names_every_part_once(show):
     names = [line.split(" ")[0] for line in show("poolings").splitlines() if line and not line.startswith((" ", "─"))]
     assert set(rb.list_poolings()) <= set(names)
+
+
+def test_settings_are_listed_with_kind_default_and_text(show):
+    shown = show("settings")
+    assert all(f"{one.name} " in shown for one in listed_settings())
+    train = in_one_line(show("settings", "--filter", "train.*"))
+    assert "train.epochs int 30 * passes over the training images" in train
+    assert "runtime.workers" not in train
+    assert "* of the common recipe" in train
+    assert "* of the common recipe" not in in_one_line(show("settings", "--filter", "runtime.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(["--filter", "nothing*"], "none of the settings matches"), (["--card", "seed"], "no cards")]
+)
+def test_settings_that_there_are_not(words, says, capsys):
+    assert call(["list", "settings", *words]) == 2
+    assert says in capsys.readouterr().err
