@@ -69,7 +69,10 @@ def call(words: Sequence[str]) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        print(f"failed: {one_line(error)} (--debug shows the traceback)", file=sys.stderr)
+        from retrieval_bench.settings.faults import blamed
+
+        place = f" ({line})" if (line := blamed(error)) else ""
+        print(f"failed: {one_line(error)}{place} (--debug shows the traceback)", file=sys.stderr)
         return 1
     return 0
 

@@ -13,6 +13,8 @@ from PIL import Image
 from tiny_landmarks import TINY, TRAINED, make_landmarks
 
 from retrieval_bench.cli import call, parsed
+from retrieval_bench.settings.plugins import module_name
+from retrieval_bench.settings.registry import forget
 
 
 def refused(capsys, *words: str) -> str:
@@ -58,6 +60,11 @@ def pictures(tmp_path):
         (["bench", "gem", "rerank=geometrik"], "did you mean 'geometric'"),
         (["bench", "--config", "nowhere.yaml"], "no settings file at nowhere.yaml"),
         (["bench", "gem", "--plugin", "nowhere.py"], "no plug-in file at nowhere.py"),
+        (["bench", "gem", "--plugin", "."], "is a folder; --plugin and plugins take a Python file"),
+        (["bench", "gem", "epochs=1"], "did you mean 'train.epochs'"),
+        (["bench", "gem", "FREEZE=backbone"], "on the command line write train.freeze=backbone"),
+        (["bench", "gem", "loss.margin=28.6"], "28.6 degrees are"),
+        (["bench", "gem", "rerank=geometric", "rerank.top=3"], "unknown option of re-ranker 'geometric' 'top'"),
         (["evaluate", "nowhere"], "unknown method 'nowhere'"),
         (["report", "nowhere"], "no record.json in nowhere"),
         (["list", "backbones", "--filter", "nothing*"], "none of the backbones matches"),
@@ -169,6 +176,51 @@ def test_a_plugin_brings_a_pooling(capsys, tmp_path, monkeypatch, pictures):
     assert call([*words, *small, "pooling.gain=2"]) == 0
     assert "pooling my_mean" in capsys.readouterr().out
     assert "did you mean 'gain'" in refused(capsys, *words, *small, "pooling.gian=2")
+
+
+PLUGIN = """
+from retrieval_bench.pooling import Pooling, register_pooling
+
+
+@register_pooling("mine")
+class Mine(Pooling):
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, feature_map):
+        {body}
+"""
+ADVICE = "see retrieval-bench check pooling mine --plugin mine.py"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (
+            "return feature_map.mean((2, 3), keepdim=True)",
+            2,
+            f"error: pooling 'mine' (mine.py) gave (2, 512, 1, 1), not (2, 512); {ADVICE}",
+        ),
+        (
+            "return feature_map.mean((2, 3)) @ feature_map",
+            1,
+            f" (mine.py, line 12; {ADVICE}) (--debug shows the traceback)",
+        ),
+    ],
+)
+def test_a_fault_in_a_plugin_is_traced_to_it(body, code, said, capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(PLUGIN.format(body=body))
+    words = ("bench", "gem", "--plugin", "mine.py", "dataset=folder", f"dataset.root={pictures}", "pooling=mine")
+    small = ("backbone=resnet10t", "model.dim=16", "train.enabled=false", "extract.batch_size=2", "runtime.workers=0")
+    try:
+        assert call([*words, *small]) == code
+    finally:
+        forget(module_name(tmp_path / "mine.py"))
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.endswith(said)
+    assert last.startswith("error: " if code == 2 else "failed: RuntimeError: ")
 
 
 def test_an_unknown_option_is_exit_code_2(capsys):

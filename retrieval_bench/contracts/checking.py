@@ -2,13 +2,10 @@
 
 import importlib
 import logging
-import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import getsourcefile, unwrap
-from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
@@ -17,6 +14,7 @@ import torch
 from retrieval_bench.contracts.contract import Check, Contract, Part, name_of, summary_of
 from retrieval_bench.contracts.expectations import Broken
 from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.faults import line_in, source_file
 
 KINDS = ("pooling", "loss", "batch_attention", "method", "reranker", "dataset", "backbone")
 
@@ -133,15 +131,9 @@ def raised(error: BaseException, part: Any) -> str:
     """``raised ValueError: no such axis (my_gem.py, line 12)``: the place is the last one in the part's own file."""
     said = " ".join((str(error).strip().splitlines() or [""])[0].split())
     shown = f"{said[:300]} ..." if len(said) > 300 else said
-    place = ""
-    try:
-        own = getsourcefile(unwrap(part))
-    except TypeError:
-        own = None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if own is not None and frame.filename == own:
-            place = f" ({Path(own).name}, line {frame.lineno})"
-    return f"raised {type(error).__name__}{f': {shown}' if shown else ''}{place}"
+    own = source_file(part)
+    line = line_in(error, {own} if own else ())
+    return f"raised {type(error).__name__}{f': {shown}' if shown else ''}{f' ({line})' if line else ''}"
 
 
 def _made(one: Check, contract: Contract, part: Part) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.faults import fault_of
 from retrieval_bench.settings.registry import Registry
 from retrieval_bench.values.features import Features
 
@@ -62,6 +64,20 @@ class Pooling(nn.Module, ABC):
         """What `forward` takes after the map."""
         found = {"earlier stage": lambda: features.maps[-2], "tokens": lambda: cast(Tensor, features.tokens)}
         return tuple(found[need]() for need in self.needs)
+
+
+def pool(pooling: Pooling, feature_map: Tensor, features: Features) -> Tensor:
+    """``(B, C, H, W)`` and what else the backbone gave -> ``(B, C')``.
+
+    Raises:
+        InputError: the pooling gave anything else.
+    """
+    vectors = pooling(feature_map, *pooling.needed(features))
+    # B is left alone: it may be symbolic where the model is exported.
+    if not isinstance(vectors, Tensor) or vectors.ndim != 2 or vectors.shape[1] != pooling.out_channels:
+        given = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
+        raise InputError(fault_of(type(pooling), f"gave {given}, not {(len(feature_map), pooling.out_channels)}"))
+    return vectors
 
 
 def register_pooling(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

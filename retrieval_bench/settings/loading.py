@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.places import config_folder
-from retrieval_bench.settings.run import PartSettings, RunSettings
+from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.settings.unknown_key import unknown_key
 
 PARTS = ("dataset", "backbone", "pooling", "loss", "rerank")
 
@@ -222,20 +223,14 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _message(error: ValidationError) -> str:
     first = error.errors()[0]
-    location = [str(item) for item in first["loc"]]
-    key = ".".join(location)
+    location, value = [str(item) for item in first["loc"]], first["input"]
     if first["type"] == "extra_forbidden":
-        known = [".".join([*location[:-1], name]) for name in _fields(location[:-1])]
-        return f"{nearest(key, known, noun='setting')}; `retrieval-bench list settings` shows all"
-    return f"setting {key}={first['input']!r} is wrong: {first['msg'].lower()}"
-
-
-def _fields(location: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = RunSettings
-    for name in location:
-        annotation = model.model_fields[name].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    names = list(model.model_fields)
-    return names if not issubclass(model, PartSettings) else [*names, "<option>"]
+        return unknown_key(location, value)
+    key = ".".join(location)
+    if first["type"] == "model_type":
+        return f"setting {key}={value!r} is wrong: {key} is a section; write {key}.NAME=VALUE"
+    if isinstance(value, Mapping) and value:
+        below, given = next(iter(value.items()))
+        return f"setting {key}.{below}={given!r} is wrong: nothing stands below {key}; write {key}=VALUE"
+    reason = "a path is expected" if first["type"] == "path_type" else first["msg"].lower()
+    return f"setting {key}={value!r} is wrong: {reason}"

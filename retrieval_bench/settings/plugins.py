@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.faults import PLUGIN, line_in, shown
 from retrieval_bench.settings.registry import forget
 
 GROUP = "retrieval_bench.plugins"
@@ -46,14 +47,16 @@ def load_plugins(files: Sequence[Path]) -> list[str]:
 def module_name(file: Path) -> str:
     """The name under which a plug-in file is imported; files of one stem in different folders are different modules."""
     path = file.expanduser().resolve()
-    return f"retrieval_bench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    return f"{PLUGIN}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def _load(file: Path) -> None:
     path = file.expanduser().resolve()
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    if path.is_dir():
+        inside = min(path.glob("*.py"), default=path / "my_gem.py")
+        raise InputError(f"{shown(path)} is a folder; --plugin and plugins take a Python file, such as {shown(inside)}")
     if not path.is_file():
-        raise InputError(f"no plug-in file at {shown}; check --plugin and plugins")
+        raise InputError(f"no plug-in file at {shown(path)}; check --plugin and plugins")
     name = module_name(file)
     source = path.read_bytes()
     content = hashlib.sha256(source).hexdigest()
@@ -61,7 +64,7 @@ def _load(file: Path) -> None:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{shown} is no Python file; a plug-in ends in .py")
+        raise InputError(f"{shown(path)} is no Python file; a plug-in ends in .py")
     forget(name)
     linecache.checkcache(str(path))
     module = importlib.util.module_from_spec(spec)
@@ -74,9 +77,11 @@ def _load(file: Path) -> None:
         forget(name)
         if isinstance(error, InputError):
             raise
-        raise InputError(f"plug-in {shown} failed to import: {_reason(error)}") from error
+        raise InputError(f"plug-in {shown(path)} failed to import: {_reason(error, path)}") from error
     _LOADED[name] = content
 
 
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _reason(error: BaseException, file: Path | None = None) -> str:
+    """The error in one line; of one that passed through `file` with the line there. A SyntaxError tells its own."""
+    line = line_in(error, {str(file)})
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{f' ({line})' if line else ''}"

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.errors import OF_YOUR_OWN, InputError, nearest
 
 SECTIONS = {"re-ranker": "rerank", "method": "model", "batch attention": "loss.batch_attention"}
 """Kinds whose options stand in a section of the settings that is called otherwise."""
@@ -25,6 +25,11 @@ def forget(module: str) -> None:
     """Take back every part that `module` registered, whatever its kind."""
     for registry in _EVERY:
         registry.drop(module)
+
+
+def every_part() -> list[tuple[str, str, Callable[..., Any]]]:
+    """(kind, name, class or function) of every part that has been registered so far."""
+    return [(registry.kind, name, part) for registry in _EVERY for name, part in registry._parts.items()]
 
 
 class Registry:
@@ -84,7 +89,7 @@ class Registry:
         """
         self._load()
         if name not in self._parts:
-            raise InputError(nearest(name, self._parts, noun=self.kind))
+            raise InputError(f"{nearest(name, self._parts, noun=self.kind)}; {OF_YOUR_OWN}")
         return self._parts[name]
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:

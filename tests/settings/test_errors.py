@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrieval_bench.settings.errors import SHOWN, InputError, nearest, one_line
+from retrieval_bench.settings.errors import SHOWN, InputError, alike, nearest, one_line
 
 
 def test_the_nearest_name_comes_first_and_all_are_listed():
@@ -28,6 +28,31 @@ def test_of_many_names_the_near_ones_are_listed_with_their_number():
     assert len(listed) == SHOWN + 1
     assert all(name.startswith("resnet") for name in listed[:-1])
     assert listed[-1] == "... 101 in all)"
+
+
+def test_of_many_names_as_many_are_listed_as_there_is_room_for():
+    sentence = nearest("swim", [f"resnet{depth}" for depth in range(100)] + ["swin"], noun="backbone")
+    listed = sentence.partition("(known: ")[2].split(", ")
+    assert listed[:2] == ["swin", "resnet0"]
+    assert len(listed) == SHOWN + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "expected"),
+    [
+        ("dinov2", ["dpn92", "vit_small_patch14_dinov2"], ["vit_small_patch14_dinov2"]),
+        ("P", ["eps", "p"], ["p"]),
+        ("GeM", ["gem", "mac"], ["gem"]),
+        ("epochs", ["search", "seed"], []),
+        ("train.size", ["train.size_limit", "train.seed"], ["train.size_limit"]),
+        ("resnet50.tv", ["resnet50", "tv"], ["resnet50"]),
+        ("epoch", ["warmup_epochs", "epochs"], ["epochs", "warmup_epochs"]),
+        ("em", ["gem", "netvlad"], ["gem"]),
+        ("vl", ["netvlad"], []),
+    ],
+)
+def test_what_is_alike(name, known, expected):
+    assert alike(name, known) == expected
 
 
 @pytest.mark.parametrize("name", ["gme", "x" * 300])

@@ -14,6 +14,7 @@ from retrieval_bench.settings.loading import (
     merge,
     parse_override,
     read_yaml,
+    validate,
 )
 from retrieval_bench.settings.places import config_folder
 from retrieval_bench.settings.run import RunSettings
@@ -208,7 +209,8 @@ def test_an_unknown_key_gives_the_nearest_with_its_section(text, near):
         "seed=-1",
         "train=5",
         "dataset=5",
-        "plugins=mine.py",
+        "runs=5",
+        "runs.deep=5",
         "train.recipe.deep=5",
         "model=5",
     ],
@@ -218,6 +220,29 @@ def test_a_wrong_type_names_its_key_in_one_line(text):
     with pytest.raises(InputError, match=rf"setting {key}\S*=") as caught:
         load_settings([text])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("runs.x=1", "setting runs.x=1 is wrong: nothing stands below runs; write runs=VALUE"),
+        ("runs=5", "setting runs=5 is wrong: a path is expected"),
+        ("train=5", "setting train=5 is wrong: train is a section; write train.NAME=VALUE"),
+    ],
+)
+def test_a_setting_in_the_place_of_a_section_and_the_reverse(text, said):
+    with pytest.raises(InputError) as caught:
+        load_settings([text])
+    assert str(caught.value) == said
+
+
+def test_one_plugin_needs_no_list(tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "run.yaml").write_text("plugins: my_pooling.py\n")
+    assert load_settings(config=folder / "run.yaml").plugins == [folder / "my_pooling.py"]
+    assert load_settings(["plugins=my_pooling.py"]).plugins == [Path.cwd() / "my_pooling.py"]
+    assert validate({"plugins": tmp_path / "mine.py"}).plugins == [tmp_path / "mine.py"]
 
 
 def test_an_unknown_key_in_a_file(tmp_path):

@@ -110,6 +110,34 @@ def test_a_failing_file_is_named_with_its_error(tmp_path, source, said):
     assert "retrieval_bench_plugin_failing" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import os\n\nx = undefined\n", r"NameError: name 'undefined' is not defined \(failing\.py, line 3\)$"),
+        (
+            "def f():\n    import no_such_module\n\n\nf()\n",
+            r"No module named 'no_such_module' \(failing\.py, line 2\)$",
+        ),
+        ("import json\njson.loads('{')\n", r"JSONDecodeError: .* \(failing\.py, line 2\)$"),
+        ("x = 1\ndef broken(:\n", r"SyntaxError: invalid syntax \(failing\.py, line 2\)$"),
+    ],
+)
+def test_a_failing_file_is_named_with_its_line(tmp_path, source, said):
+    (tmp_path / "failing.py").write_text(source)
+    with pytest.raises(InputError, match=said):
+        load_plugins([tmp_path / "failing.py"])
+
+
+def test_a_folder_is_no_plugin(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match=r"^mine is a folder; .* take a Python file, such as mine/my_gem\.py$"):
+        load_plugins([Path("mine")])
+    write(tmp_path / "mine" / "pools.py")
+    with pytest.raises(InputError, match=r"such as mine/pools\.py$"):
+        load_plugins([Path("mine")])
+
+
 def test_a_failing_file_can_be_mended_and_loaded_again(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(PART.format(name="my_pool", cls="MyPool") + "\n1 / 0\n")
