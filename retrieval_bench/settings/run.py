@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, field_validator
 
 from retrieval_bench.settings.recipe import Recipe
 
@@ -159,3 +159,8 @@ class RunSettings(BaseModel):
     plugins: list[Annotated[Path, AfterValidator(_absolute)]] = Field(
         default_factory=list, description="Python files that register parts"
     )
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
