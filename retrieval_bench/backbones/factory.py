@@ -8,6 +8,7 @@ from typing import Any, Literal
 import timm
 
 from retrieval_bench.backbones.base import BACKBONES, Backbone, MissingFeaturesError
+from retrieval_bench.backbones.hub import on_hub
 from retrieval_bench.backbones.inspection import on_meta
 from retrieval_bench.backbones.own_checkpoint import is_own, trained_with, trained_with_of
 from retrieval_bench.backbones.relup import apply_relup
@@ -25,6 +26,11 @@ def list_backbones(filter: str = "*") -> list[str]:
     """The names that `create_backbone` knows and that match `filter`, a shell pattern; our own come first."""
     own = [name for name in BACKBONES.names() if fnmatch.fnmatch(name, filter)]
     return own + [name for name in timm.list_models(filter) if name not in own]
+
+
+def is_backbone(name: str) -> bool:
+    """Whether `create_backbone` knows a name; of one on the hub that is taken on trust."""
+    return name in BACKBONES.names() or on_hub(name) or timm.is_model(name.partition(".")[0])
 
 
 def create_backbone(

@@ -18,7 +18,7 @@ from retrieval_bench.methods.image_values import as_unit_range, require_rgb
 from retrieval_bench.methods.merging import merge_scales, unit
 from retrieval_bench.methods.optimisation import configure
 from retrieval_bench.methods.pyramid import image_pyramid
-from retrieval_bench.pooling.base import Pooling
+from retrieval_bench.pooling.base import Pooling, pool
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.protocol import Protocol
@@ -99,8 +99,7 @@ class RetrievalModule(pl.LightningModule, ABC):
 
     def pooled(self, feature_map: Tensor, features: Features) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, C')``: the pooling, which may look at more of the features than that map."""
-        pooling = cast(Pooling, self.pooling)
-        return pooling(feature_map, *pooling.needed(features))
+        return pool(cast(Pooling, self.pooling), feature_map, features)
 
     def embed(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` normalised images of one scale -> ``(B, D)`` descriptors, not normalised."""

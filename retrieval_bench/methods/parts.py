@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from retrieval_bench.backbones import Backbone, create_backbone
 from retrieval_bench.backbones.base import MissingFeaturesError
+from retrieval_bench.backbones.factory import is_backbone
 from retrieval_bench.batch_attention import BATCH_ATTENTIONS, attach
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.pooling import POOLINGS, Pooling
 from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.faults import fault_of
+from retrieval_bench.settings.registry import Registry
 
 Part = Mapping[str, Any]
 
@@ -55,15 +58,25 @@ def needs_of(pooling: Part) -> tuple[str, ...]:
 
 
 def build_pooling(part: Part, in_channels: int, backbone: Backbone) -> Pooling:
-    """The pooling head of a part for maps of `in_channels`, on a backbone that `build_backbone` built for it."""
+    """The pooling head of a part for maps of `in_channels`, on a backbone that `build_backbone` built for it.
+
+    Raises:
+        InputError: an unknown part or option, or a pooling that is not what `Pooling` asks for.
+    """
     options = {key: value for key, value in part.items() if key != "name"}
-    return POOLINGS.create(
+    pooling: Pooling = _module(
+        POOLINGS,
         part["name"],
         options,
         in_channels=in_channels,
         earlier_channels=backbone.channels[-2] if len(backbone.channels) > 1 else None,
         token_channels=backbone.token_channels,
     )
+    width = getattr(pooling, "out_channels", None)
+    if not isinstance(width, int):
+        said = "sets no out_channels" if width is None else f"sets out_channels to {width!r}"
+        raise InputError(fault_of(type(pooling), f"{said}; its constructor must set self.out_channels, a whole number"))
+    return pooling
 
 
 def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | None:
@@ -73,7 +86,7 @@ def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | Non
     ``name`` and options, or None.
 
     Raises:
-        InputError: an unknown part or option.
+        InputError: an unknown part or option; when it is called, a loss that gives anything but one number.
     """
     options = {key: value for key, value in part.items() if key not in ("name", "batch_attention")}
     given = {"in_channels": dim, "dim": dim, "num_classes": num_classes}
@@ -88,10 +101,34 @@ def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | Non
         if name is not None:
             BATCH_ATTENTIONS.check(name, attention, dim=dim)
         return None
-    loss: nn.Module = LOSSES.create(part["name"], options, **given)
+    loss = _module(LOSSES, part["name"], options, **given)
+    loss.register_forward_hook(_require_scalar)
     if name is not None:
         attach(loss, BATCH_ATTENTIONS.create(name, attention, dim=dim))
     return loss
+
+
+def _require_scalar(loss: nn.Module, _: Any, value: Any) -> None:
+    if not isinstance(value, Tensor) or value.ndim:
+        given = f"values of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise InputError(fault_of(type(loss), f"gave {given}, not one number, as a tensor of shape ()"))
+
+
+def _module(registry: Registry, name: str, options: Part, **given: Any) -> Any:
+    """A part that is a module, or an error that says what its constructor forgot."""
+    try:
+        part = registry.create(name, options, **given)
+    except AttributeError as error:
+        if "before Module.__init__() call" not in str(error):
+            raise
+        raise InputError(_uninitialised(registry, name)) from error
+    if isinstance(part, nn.Module) and "_modules" not in vars(part):
+        raise InputError(_uninitialised(registry, name))
+    return part
+
+
+def _uninitialised(registry: Registry, name: str) -> str:
+    return fault_of(registry.get(name), "does not call super().__init__() first in its constructor")
 
 
 def named_batch_attention(given: Any) -> dict[str, Any]:
@@ -110,6 +147,20 @@ def named_batch_attention(given: Any) -> dict[str, Any]:
             f"loss.batch_attention={BATCH_ATTENTIONS.names()[0]}"
         )
     return {"name": None, **given}
+
+
+def named_parts(settings: Part) -> dict[str, str]:
+    """Kind -> name of the parts in a model's settings: pooling, loss, backbone, batch attention, as far as named."""
+    parts = {kind: settings.get(kind) or {} for kind in ("pooling", "loss", "backbone")}
+    names = {kind: part.get("name") for kind, part in parts.items()}
+    names["batch attention"] = named_batch_attention(parts["loss"].get("batch_attention"))["name"]
+    return {kind: name for kind, name in names.items() if name is not None}
+
+
+def is_known(kind: str, name: str) -> bool:
+    """Whether a part of a kind as in `named_parts` can be built here."""
+    registries = {"pooling": POOLINGS, "loss": LOSSES, "batch attention": BATCH_ATTENTIONS}
+    return is_backbone(name) if kind == "backbone" else name in registries[kind].names()
 
 
 def batches_of_loss(part: Part) -> dict[str, Any]:

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.checkpoints import load_weights, new_classifier, read_checkpoint, replaced_parts
+from retrieval_bench.methods.checkpoints import (
+    Checkpoint,
+    load_weights,
+    new_classifier,
+    read_checkpoint,
+    replaced_parts,
+)
+from retrieval_bench.methods.parts import is_known, named_parts
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.registry import Registry
@@ -83,6 +90,7 @@ def create_model(
                 f"{clash[0]} out or give other weights"
             )
         wanted[key] = _over(value, wanted[key]) if key in wanted else value
+    _require_known(checkpoint, wanted)
     model = _built(method, wanted)
     renewed |= _set_by_options(pooling, model)
     load_weights(model, checkpoint, replaced, renewed)
@@ -91,6 +99,17 @@ def create_model(
     by_hand = isinstance(backbone, Mapping) and backbone.get("normalisation") is not None
     _normalise_as(model, _of_backbone(model) if by_hand else checkpoint.normalisation)
     return model
+
+
+def _require_known(checkpoint: Checkpoint, wanted: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint with a user's own part that was not brought along, unless another one takes its place."""
+    asked = named_parts(wanted)
+    for kind, name in named_parts(checkpoint.settings).items():
+        if asked.get(kind) == name and not is_known(kind, name):
+            raise InputError(
+                f"{checkpoint.path} was trained with {kind} {name!r}, which is not known here: give --plugin with the "
+                "file that defines it"
+            )
 
 
 def _of_backbone(model: RetrievalModule) -> Normalisation | None:

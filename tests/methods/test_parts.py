@@ -6,11 +6,13 @@ import pytest
 import torch
 
 import retrieval_bench as rb
-from retrieval_bench.losses import LOSSES
-from retrieval_bench.methods.parts import resolve
+from retrieval_bench.backbones import create_backbone
+from retrieval_bench.losses import LOSSES, MetricLoss, register_loss
+from retrieval_bench.methods.parts import build_loss, build_pooling, is_known, named_parts, resolve
 from retrieval_bench.methods.registry import METHODS
-from retrieval_bench.pooling import POOLINGS
+from retrieval_bench.pooling import POOLINGS, Pooling, register_pooling
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.registry import forget
 
 
 def takers(part: str) -> list[str]:
@@ -147,3 +149,111 @@ def test_a_pooling_that_does_not_fit_is_refused_with_those_that_do(pooling, buil
     fitting = str(caught.value).rpartition("a pooling that fits: ")[2].split(", ")
     assert {"gem", "netvlad"} <= set(fitting) <= set(rb.list_poolings())
     assert not {"cls", "salad", "dolg"} & set(fitting)
+
+
+@pytest.fixture
+def own():
+    """Parts that a test registers are taken back."""
+    yield
+    forget(__name__)
+
+
+def given_by(result, out_channels=3) -> type[Pooling]:
+    @register_pooling("wrong")
+    class Wrong(Pooling):
+        def __init__(self, in_channels):
+            super().__init__()
+            if out_channels is not None:
+                self.out_channels = out_channels
+
+        def forward(self, feature_map):
+            return result(feature_map)
+
+    return Wrong
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("method", takers("pooling"))
+@pytest.mark.parametrize(
+    ("result", "gave"),
+    [
+        (lambda maps: maps[:, :3].mean((2, 3), keepdim=True), r"\(2, 3, 1, 1\)"),
+        (lambda maps: maps[:, :4].mean((2, 3)), r"\(2, 4\)"),
+        (lambda maps: (maps,), "tuple"),
+    ],
+    ids=["shape", "width", "kind"],
+)
+def test_a_pooling_that_gives_no_vectors_is_named(method, result, gave, build, pictures):
+    given_by(result)
+    said = rf"^pooling 'wrong' \(test_parts\.py\) gave {gave}, not \(2, 3\); see retrieval-bench check pooling wrong$"
+    with pytest.raises(InputError, match=said):
+        build(method, pooling="wrong").describe(pictures(2, 64, 64))
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(("width", "said"), [(None, "sets no out_channels"), (2.5, "sets out_channels to 2.5")])
+def test_a_pooling_that_does_not_tell_its_width_is_named(width, said, build):
+    given_by(lambda maps: maps, width)
+    with pytest.raises(InputError, match=rf"^pooling 'wrong' \(test_parts\.py\) {said}; its constructor must set"):
+        build("gem", pooling="wrong")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("with_module", [False, True])
+@pytest.mark.parametrize("kind", ["pooling", "loss"])
+def test_a_constructor_that_forgot_super_is_named(kind, with_module):
+    base, register = (Pooling, register_pooling) if kind == "pooling" else (MetricLoss, register_loss)
+
+    @register("wrong")
+    class Wrong(base):
+        def __init__(self):
+            self.out_channels = 3
+            if with_module:
+                self.layer = torch.nn.Identity()
+
+        def forward(self, *inputs):
+            return inputs[0]
+
+        batch_loss = forward
+
+    said = rf"^{kind} 'wrong' \(test_parts\.py\) does not call super\(\)\.__init__\(\) first"
+    backbone = create_backbone("test_resnet")
+    with pytest.raises(InputError, match=said):
+        build_pooling({"name": "wrong"}, 8, backbone) if kind == "pooling" else build_loss({"name": "wrong"}, 8, 2)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("result", "gave"),
+    [
+        (lambda rows: rows.sum(1), r"values of shape \(4,\)"),
+        (lambda rows: rows.sum().view(1), r"values of shape \(1,\)"),
+        (lambda rows: None, "a NoneType"),
+    ],
+)
+def test_a_loss_that_gives_no_single_number_is_named(result, gave, build, pictures):
+    @register_loss("wrong")
+    class Wrong(MetricLoss):
+        def batch_loss(self, descriptors, labels):
+            return result(descriptors)
+
+    said = rf"^loss 'wrong' \(test_parts\.py\) gave {gave}, not one number.*; see retrieval-bench check loss wrong$"
+    with pytest.raises(InputError, match=said):
+        build("gem", loss="wrong").train().losses(pictures(4, 32, 32), torch.tensor([0, 0, 1, 1]))
+
+
+def test_the_parts_of_a_model_by_name(build):
+    model = build("gem", loss={"name": "arcface", "batch_attention": "batchformer"})
+    assert named_parts(model.settings) == {
+        "backbone": "test_resnet",
+        "pooling": "gem",
+        "loss": "arcface",
+        "batch attention": "batchformer",
+    }
+    assert all(is_known(kind, name) for kind, name in named_parts(model.settings).items())
+    assert named_parts({}) == {}
+
+
+@pytest.mark.parametrize("kind", ["backbone", "pooling", "loss", "batch attention"])
+def test_what_is_not_known(kind):
+    assert not is_known(kind, "no_such_part")

@@ -152,3 +152,32 @@ def test_a_checkpoint_does_not_need_the_weights_that_its_backbone_started_from(m
     start.unlink()
     images = pictures(1, 40, 40)
     assert torch.equal(rb.create_model(method, weights=file).describe(images), model.describe(images))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        ("pooling", {"pooling": {"name": "theirs"}}),
+        ("loss", {"loss": {"name": "theirs"}}),
+        ("backbone", {"backbone": {"name": "theirs"}}),
+        ("batch attention", {"loss": {"name": "arcface", "batch_attention": {"name": "theirs"}}}),
+    ],
+)
+def test_a_checkpoint_with_a_part_of_a_plugin_that_is_not_loaded(kind, stored, build, save, tmp_path):
+    model = build("gem")
+    model.settings.update(stored)
+    file = save(model, tmp_path / "own.ckpt")
+    with pytest.raises(InputError) as caught:
+        rb.create_model("gem", weights=file)
+    assert str(caught.value) == (
+        f"{file} was trained with {kind} 'theirs', which is not known here: give --plugin with the file that defines it"
+    )
+
+
+def test_another_part_takes_the_place_of_one_that_is_not_known(build, save, tmp_path):
+    model = build("gem")
+    model.settings["pooling"] = {"name": "theirs"}
+    file = save(model, tmp_path / "own.ckpt")
+    assert rb.create_model("gem", pooling="mac", weights=file).settings["pooling"]["name"] == "mac"
+    with pytest.raises(InputError, match=r"^unknown pooling 'macc'; did you mean 'mac'"):
+        rb.create_model("gem", pooling="macc", weights=file)
