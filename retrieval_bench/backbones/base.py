@@ -16,6 +16,10 @@ BACKBONES = Registry("backbone", "retrieval_bench.backbones")
 """Backbones of our own and of plug-ins; timm's are reached through `create_backbone` without being entered here."""
 
 
+OPTIONS_OF_ALL = ("pretrained", "weights", "relup", "final_norm", "normalisation")
+"""Options that `create_backbone` has for timm's backbones, beside those of each model."""
+
+
 class MissingFeaturesError(InputError):
     """A backbone has no stage or tokens that were asked of it."""
 

@@ -1,6 +1,7 @@
 """What a timm architecture is, found out on torch's meta device: nothing is fetched, initialised or computed."""
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from timm.layers import to_2tuple
 from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
+from retrieval_bench.backbones.base import OPTIONS_OF_ALL
 from retrieval_bench.backbones.sizes import SizeRule, find_rule, fits
-from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.errors import InputError, nearest
 
 ANY_SIZE: tuple[dict[str, Any], ...] = (
     {"dynamic_img_size": True, "dynamic_img_pad": True},
@@ -154,7 +156,17 @@ def _extractor(name: str, options: Mapping[str, Any], *, fixed: bool) -> tuple[A
                 f"timm's {name!r} cannot give feature maps with these options ({one_line(error)}); "
                 "choose another, such as resnet50"
             ) from error
-    raise InputError(f"backbone {name!r} refuses its options ({one_line(refusal)})") from refusal
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(refusal))
+    if unknown is None:
+        raise InputError(f"backbone {name!r} refuses its options ({one_line(refusal)})") from refusal
+    known = [*OPTIONS_OF_ALL, *_constructor_options(name)]
+    raise InputError(nearest(unknown[1], known, noun=f"option of backbone {name!r}")) from refusal
+
+
+def _constructor_options(name: str) -> list[str]:
+    """The options that the model's own constructor names; timm's builders of some families have a few more."""
+    parameters = inspect.signature(type(on_meta(name))).parameters.values()
+    return [one.name for one in parameters if one.default is not inspect.Parameter.empty]
 
 
 def _is_plain(body: Any) -> bool:

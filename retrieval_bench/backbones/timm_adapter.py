@@ -14,7 +14,7 @@ from retrieval_bench.backbones.expected import of_config, of_model
 from retrieval_bench.backbones.hub import hub_model, on_hub
 from retrieval_bench.backbones.inspection import Architecture, inspect_architecture, is_channels_last
 from retrieval_bench.backbones.pretrained import create_body
-from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.errors import OF_YOUR_OWN, InputError, nearest
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.values.features import Features
 
@@ -147,7 +147,10 @@ def check_name(name: str) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture) or ":" in name or "/" in name:
         close = nearest(name, timm.list_models(), noun="backbone").partition(" (known")[0]
-        raise InputError(f"{close}; see `retrieval-bench list backbones`, or give hf_hub:owner/model")
+        pattern = f" --filter '*{name}*'" if timm.list_models(f"*{name}*") else ""
+        raise InputError(
+            f"{close}; see `retrieval-bench list backbones{pattern}`, or give hf_hub:owner/model; {OF_YOUR_OWN}"
+        )
     tagged = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tagged:
         tags = [known.partition(".")[2] for known in tagged]

@@ -1,8 +1,12 @@
 """What timm architectures are, found out without building them."""
 
+from inspect import signature
+
 import pytest
 import torch
 
+from retrieval_bench.backbones import create_backbone
+from retrieval_bench.backbones.base import OPTIONS_OF_ALL
 from retrieval_bench.backbones.inspection import inspect_architecture, on_meta
 from retrieval_bench.backbones.sizes import ANY, SizeRule
 from retrieval_bench.settings.errors import InputError
@@ -66,7 +70,7 @@ def test_options_count():
 
 
 def test_wrong_options_are_named():
-    with pytest.raises(InputError, match=r"'test_vit' refuses its options.*no_such"):
+    with pytest.raises(InputError, match=r"^unknown option of backbone 'test_vit' 'no_such' \(known: "):
         inspect_architecture("test_vit", {"no_such": 1})
     with pytest.raises(InputError, match="cannot give feature maps with these options"):
         inspect_architecture("test_vit", {"embed_dim": 7, "num_heads": 3})
@@ -77,3 +81,21 @@ def test_nothing_is_computed():
     model = on_meta("test_resnet")
     assert all(parameter.is_meta for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "near"),
+    [
+        ("resnet10t", "pretraned", "pretrained"),
+        ("resnet10t", "drop_path", "drop_path_rate"),
+        ("test_vit", "class_tokens", "class_token"),
+    ],
+)
+def test_an_unknown_option_gives_the_nearest_of_the_model_and_of_ours(name, option, near):
+    with pytest.raises(InputError, match=rf"^unknown option of backbone '{name}' '{option}'; did you mean '{near}'\?"):
+        inspect_architecture(name, {option: 1})
+
+
+def test_the_options_that_all_backbones_have_are_those_of_create_backbone():
+    own = set(signature(create_backbone).parameters) - {"name", "out_stages", "tokens", "options"}
+    assert set(OPTIONS_OF_ALL) == own
