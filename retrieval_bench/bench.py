@@ -21,7 +21,14 @@ from retrieval_bench.reranking.base import RERANKERS
 from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
 from retrieval_bench.running.frozen import prepare_features
-from retrieval_bench.running.model import build_model, check_sampling, resolved, train, trains
+from retrieval_bench.running.model import (
+    build_model,
+    check_sampling,
+    refuse_wrong_options,
+    resolved,
+    train,
+    trains,
+)
 from retrieval_bench.running.rankings import read_rankings
 from retrieval_bench.running.rerank import build_reranker, rerank, verifier
 from retrieval_bench.running.second_stage import Described, inputs
@@ -122,6 +129,7 @@ def check_runs(wanted: Mapping[str, RunSettings]) -> dict[str, Path]:
         with naming(name):
             load_plugins(settings.plugins)
             check_names(settings)
+            refuse_wrong_options(settings, settings.train.enabled is not False)
     for name, settings in wanted.items():
         with naming(name):
             stated = settings.dataset.name in SAID_BY_OPTIONS
@@ -171,6 +179,7 @@ def _prepare(
     """Check the settings, load the data, build the model and open the run's folder."""
     warnings = load_plugins(settings.plugins)
     check_names(settings)
+    refuse_wrong_options(settings, settings.train.enabled is not False if training is None else training)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     dataset = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
     content = content_of(settings, dataset)
@@ -210,7 +219,7 @@ def check_names(settings: RunSettings) -> None:
     METHODS.get(settings.method)
     DATASETS.get(str(settings.dataset.name))
     if settings.rerank.name is not None:
-        RERANKERS.get(settings.rerank.name)
+        RERANKERS.check(settings.rerank.name, settings.rerank.options)
     if settings.weights is not None and not settings.weights.is_file():
         raise InputError(f"no weight file at {settings.weights}; check weights=")
 

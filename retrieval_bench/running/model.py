@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.frozen.data import FeatureDataModule
 from retrieval_bench.methods.base import RetrievalModule
@@ -16,6 +18,9 @@ from retrieval_bench.settings.run import PartSettings, RunSettings
 from retrieval_bench.settings.stages import training_stages
 from retrieval_bench.training.fit import Trained, fit
 from retrieval_bench.values.dataset import RetrievalDataset
+
+SOME_CLASSES = 1000
+"""Training classes where the true number is not known yet."""
 
 
 def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool) -> RetrievalModule:
@@ -43,6 +48,39 @@ def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool
         changes["resize"] = "bilinear-antialias"
     model.protocol = model.protocol.model_copy(update=changes)
     return model
+
+
+def refuse_wrong_options(settings: RunSettings, training: bool) -> None:
+    """Refuse what the method, its parts or its recipe refuse before there is any data, which may take long to get.
+
+    The model is built without values, and anew with the data. Weights may decide the parts, so a run with weights is
+    left to that.
+
+    Args:
+        settings: of the run.
+        training: whether it trains.
+
+    Raises:
+        InputError: as `create_model` and `stages_of`.
+    """
+    if settings.weights is not None:
+        return
+    backbone = {key: value for key, value in (settings.backbone.given() or {}).items() if key != "weights"}
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model = create_model(
+                settings.method,
+                backbone={**backbone, "pretrained": False},
+                pooling=settings.pooling.given(),
+                loss=settings.loss.given(),
+                num_classes=SOME_CLASSES if training else None,
+                **settings.model,
+            )
+        stages_of(settings, model)
+    except InputError:
+        raise
+    except Exception:  # a part that looks at the values of its tensors; what is truly wrong comes again with the data
+        return
 
 
 def stages_of(settings: RunSettings, model: RetrievalModule) -> dict[str, Recipe]:
@@ -78,9 +116,10 @@ def trains(settings: RunSettings, dataset: RetrievalDataset) -> bool:
     """
     wanted = settings.weights is None if settings.train.enabled is None else settings.train.enabled
     if wanted and dataset.train is None:
+        table = "a table, dataset.csv=FILE, whose column split says train, or " if dataset.name == "folder" else ""
         raise InputError(
-            f"dataset {dataset.name!r} has no training images: give weights=FILE, or train.enabled=false to see the "
-            "floor of an untrained network"
+            f"dataset {dataset.name!r} has no training images: give {table}weights=FILE, or train.enabled=false to see "
+            "the floor of an untrained network"
         )
     return wanted
 

@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+import retrieval_bench as rb
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.running.model import build_model, joined, resolved, stages_of
+from retrieval_bench.pooling import Pooling, register_pooling
+from retrieval_bench.running.model import build_model, joined, refuse_wrong_options, resolved, stages_of, trains
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import dump, load_settings
 from retrieval_bench.settings.recipe import Recipe
+from retrieval_bench.settings.registry import forget
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.stages import training_stages
 from retrieval_bench.training.fit import Trained
@@ -106,3 +110,59 @@ def test_pixel_values_are_set_on_the_command_line_and_repeated_from_the_resolved
 def test_pixel_values_that_cannot_be_are_refused(override, said):
     with pytest.raises(InputError, match=said):
         built(settings_of(override))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("loss.margin=28.6", "28.6 degrees are"),
+        ("pooling.p=-1", "pooling.p"),
+        ("pooling=gme", "unknown pooling 'gme'"),
+        ("backbone=resnet19", "unknown backbone 'resnet19'"),
+        ("model.dims=3", "did you mean 'dim'"),
+        ("train.recipe=bse", "unknown recipe 'bse'"),
+        ("train.batch_size=0", "train.batch_size=0"),
+    ],
+)
+def test_what_needs_no_data_is_refused_without_any(override, said):
+    before = torch.random.get_rng_state()
+    with pytest.raises(InputError, match=said):
+        refuse_wrong_options(load_settings([override]), training=True)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("method", rb.list_methods())
+@pytest.mark.parametrize("training", [False, True])
+def test_what_is_right_is_not_refused(method, training):
+    before = torch.random.get_rng_state()
+    refuse_wrong_options(load_settings([f"method={method}", "backbone.pretrained=true"]), training)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_part_that_looks_at_its_values_is_left_to_the_true_building():
+    @register_pooling("looks")
+    class Looks(Pooling):
+        def __init__(self, in_channels):
+            super().__init__()
+            self.out_channels = in_channels if torch.ones(1).item() else 0
+
+        def forward(self, feature_map):
+            return feature_map.mean((2, 3))
+
+    try:
+        refuse_wrong_options(load_settings(["pooling=looks", "backbone=test_resnet"]), training=True)
+    finally:
+        forget(__name__)
+
+
+def test_weights_may_decide_what_the_options_belong_to():
+    refuse_wrong_options(load_settings(["weights=own.ckpt", "pooling.of_their_pooling=1"]), training=False)
+
+
+@pytest.mark.parametrize(("name", "says"), [("folder", True), ("roxford5k", False)])
+def test_without_training_images_the_folder_says_where_they_would_stand(name, says):
+    one = ImageList(["a"], [Path("a.jpg")], [None])
+    dataset = RetrievalDataset(name, Path("images"), one, one, [{"easy": [], "hard": [], "junk": [0]}])
+    with pytest.raises(InputError, match=r"has no training images: give .*weights=FILE") as caught:
+        trains(load_settings([]), dataset)
+    assert ("a table, dataset.csv=FILE, whose column split says train, or" in str(caught.value)) is says
