@@ -4,8 +4,9 @@ import hashlib
 import importlib.util
 import linecache
 import sys
-from collections.abc import Sequence
-from importlib.metadata import entry_points
+import traceback
+from collections.abc import Collection, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from retrieval_bench.settings.errors import InputError
@@ -40,7 +41,9 @@ def load_plugins(files: Sequence[Path]) -> list[str]:
         except (Exception, SystemExit) as error:
             if not known:
                 forget(entry.module)
-            failures.append(f"plug-in {entry.name} ({entry.value}) failed to import: {_reason(error)}")
+            failures.append(
+                f"plug-in {entry.name} ({entry.value}) failed to import: {_reason(error, _files(error, entry))}"
+            )
     return failures
 
 
@@ -77,11 +80,18 @@ def _load(file: Path) -> None:
         forget(name)
         if isinstance(error, InputError):
             raise
-        raise InputError(f"plug-in {shown(path)} failed to import: {_reason(error, path)}") from error
+        raise InputError(f"plug-in {shown(path)} failed to import: {_reason(error, {str(path)})}") from error
     _LOADED[name] = content
 
 
-def _reason(error: BaseException, file: Path | None = None) -> str:
-    """The error in one line; of one that passed through `file` with the line there. A SyntaxError tells its own."""
-    line = line_in(error, {str(file)})
+def _files(error: BaseException, entry: EntryPoint) -> set[str]:
+    """The files of an entry point's package that an exception passed through."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    package = entry.module.partition(".")[0]
+    return {one.f_code.co_filename for one in frames if str(one.f_globals.get("__name__")).split(".")[0] == package}
+
+
+def _reason(error: BaseException, files: Collection[str]) -> str:
+    """The error in one line, with the last line of `files` that it passed through. A SyntaxError tells its own."""
+    line = line_in(error, files)
     return f"{type(error).__name__}: {' '.join(str(error).split())}{f' ({line})' if line else ''}"

@@ -8,6 +8,7 @@ from typing import Any
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.loading import PARTS, nested
 from retrieval_bench.settings.run import RunSettings
+from retrieval_bench.settings.unknown_key import unknown_key
 from retrieval_bench.studies.definition import Study
 
 BESIDE = "row"
@@ -102,7 +103,7 @@ def _value(name: str, value: Any) -> _Value:
     several = isinstance(value, Mapping) and "name" in value
     if not is_setting(name):
         if not several:
-            known = nearest(name, RunSettings.model_fields, noun="setting")
+            known = unknown_key([name.partition(".")[0]], label(value))
             raise InputError(
                 f"grid: {known}; a name of your own needs values such as {{name: small, model.dim: 128}}, got "
                 f"{label(value)!r}"

@@ -162,6 +162,15 @@ def test_a_failing_entry_point_is_told_and_takes_nothing_down(tmp_path, monkeypa
     assert "entry_that_works_for_test" in sys.modules
 
 
+def test_a_failing_entry_point_is_told_with_its_line(tmp_path, monkeypatch):
+    (tmp_path / "entry_that_fails_for_test.py").write_text("import json\n\njson.loads('{')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entries = [EntryPoint("bad", "entry_that_fails_for_test", plugins.GROUP)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    (told,) = load_plugins([])
+    assert told.endswith(" (entry_that_fails_for_test.py, line 3)")
+
+
 def test_a_file_that_was_edited_is_loaded_again(tmp_path):
     file = write(tmp_path / "mine.py")
     load_plugins([file])

@@ -69,6 +69,9 @@ def test_combinations_are_left_out_and_added():
     ("parts", "says"),
     [
         ({"grid": {"poolling": ["gem"]}}, "did you mean 'pooling'"),
+        ({"grid": {"epochs": [1, 2]}}, "grid: unknown setting 'epochs'; did you mean 'train.epochs'?"),
+        ({"grid": {"trian.epochs": [1, 2]}}, "did you mean 'train'"),
+        ({"grid": {"FREEZE": ["none", "backbone"]}}, "FREEZE is a variable of make"),
         ({"grid": {"pooling": []}}, "has no values"),
         ({"grid": {"pooling": ["gem", {"name": "gem"}]}}, "holds 'gem' twice"),
         ({"grid": {"pooling": ["gem"]}, "exclude": [{"poolings": "gem"}]}, "did you mean 'pooling'"),
