@@ -28,7 +28,9 @@ from retrieval_bench.settings.unknown_key import CALLED_OTHERWISE, OF_MAKE, unkn
     ],
 )
 def test_the_settings_that_may_be_meant(key, meant):
-    assert unknown_key(key.split("."), 1) == f"unknown setting {key!r}; did you mean {meant}?"
+    assert unknown_key(key.split("."), 1) == (
+        f"unknown setting {key!r}; did you mean {meant}? `retrieval-bench list settings` shows all"
+    )
 
 
 def test_a_misspelt_section_is_a_section():
@@ -37,7 +39,9 @@ def test_a_misspelt_section_is_a_section():
 
 def test_what_is_like_nothing_gives_no_guess():
     said = unknown_key(["search", "zzzzzz"], 1)
-    assert said == "unknown setting 'search.zzzzzz' (known: search.backend, search.k)"
+    assert said == (
+        "unknown setting 'search.zzzzzz' (known: search.backend, search.k); `retrieval-bench list settings` shows all"
+    )
 
 
 @pytest.mark.parametrize("key", [key for keys in CALLED_OTHERWISE.values() for key in keys])
