@@ -8,11 +8,11 @@ from typing import Any
 
 import rich.box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 import retrieval_bench
+from retrieval_bench.reporting.terminal import PROSE, print_prose, print_table
 from retrieval_bench.settings.kinds import KINDS, Kind
 from retrieval_bench.settings.options import Option, options_of, paragraphs
 
@@ -84,20 +84,20 @@ def print_head(console: Console, name: str, kind: str, texts: Sequence[str]) -> 
     """Print the name and what the part is."""
     console.print(Text.assemble((name, "bold"), f"  {kind}"))
     for text in texts:
-        console.print(Padding(Text(text), (0, 0, 0, 2)))
+        print_prose(console, Text(text), indent=2)
 
 
 def print_facts(console: Console, facts: Facts) -> None:
     """Print labelled lines; a label that repeats is printed once."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(max_width=PROSE)
     before = ""
     for label, text in facts:
         table.add_row(Text("" if label == before else label, style="cyan"), Text(text))
         before = label
     console.print()
-    console.print(Padding(table, (0, 0, 0, 2)))
+    print_table(console, table, indent=2)
 
 
 def print_options(console: Console, options: Sequence[Option], section: str) -> None:
@@ -109,11 +109,11 @@ def print_options(console: Console, options: Sequence[Option], section: str) -> 
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("option", no_wrap=True)
     table.add_column("type", min_width=8, max_width=20)
-    table.add_column("default", min_width=7, max_width=16, overflow="fold")
-    table.add_column("what it is", ratio=1)
+    table.add_column("default", min_width=7, max_width=16)
+    table.add_column("what it is", max_width=PROSE)
     for one in options:
         table.add_row(Text(one.name), Text(one.kind), Text(one.default), Text(one.text))
-    console.print(Padding(table, (0, 0, 0, 2)))
+    print_table(console, table, indent=2)
     first = next((one for one in options if one.default not in ("required", "null")), options[0])
     value = first.default if first.default not in ("required", "null") else "VALUE"
     console.print(Text(f"\n  Set as {section}.{first.name}={value}"))

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retrieval_bench.commands.telling import tell_failures
+from retrieval_bench.reporting.terminal import PROSE, output, print_table
 from retrieval_bench.settings.loading import merge, parse_override
 from retrieval_bench.settings.plugins import load_plugins
 
@@ -31,12 +32,13 @@ def check_part(arguments: argparse.Namespace) -> None:
         merge(options, parse_override(text))
     kind, name = arguments.kind, arguments.name
     chosen = contracts.check_names(kind) if arguments.fast else None
-    console = Console()
+    console = output()
     found = []
     with Console(stderr=True).status("") as status:
         for outcome in contracts.outcomes(kind, name, options, which=chosen, begins=lambda one: status.update(one)):
             found.append(outcome)
-    table = Table("check", "", "what is checked, and why it failed or was left out", title=f"{kind} {name}")
+    table = Table("check", "", title=f"{kind} {name}")
+    table.add_column("what is checked, and why it failed or was left out", max_width=PROSE)
     for outcome in found:
         word, style = (
             ("skipped", "yellow") if outcome.skipped else ("passed", "green") if outcome.passed else ("FAILED", "red")
@@ -45,7 +47,7 @@ def check_part(arguments: argparse.Namespace) -> None:
         if outcome.reason:
             said.append(f"\n{outcome.reason}", style="" if outcome.passed and not outcome.skipped else style)
         table.add_row(outcome.check, Text(word, style=style), said)
-    console.print(table)
+    print_table(console, table)
     failed = [outcome.check for outcome in found if not outcome.passed]
     skipped = sum(outcome.skipped for outcome in found)
     if failed:

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from retrieval_bench.commands.runs import settings_of
+from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.settings.entries import parse_entries, row_titles
 from retrieval_bench.settings.errors import InputError, one_line
 
@@ -53,7 +54,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for record, title in zip(records, row_titles(made, titles), strict=True)
     ]
     missing = [f"{name}: {one_line(error)}" for name, error in failures.items()]
-    Console().print(side_by_side(rows, p_values(shown), missing))
+    print_table(output(), side_by_side(rows, p_values(shown), missing))
     if first is not None:
         raise RunsFailedError(
             f"{len(failures)} of {len(entries)} runs ({', '.join(failures)}); the same command tries them again"

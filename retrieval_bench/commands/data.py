@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from retrieval_bench.commands.telling import tell_failures
+from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import parse_override
 from retrieval_bench.settings.plugins import load_plugins
@@ -21,7 +22,7 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for name in DATASETS.names():
         options = [key for key in DATASETS.options(name) if key != "root"]
         table.add_row(name, (DATASETS.get(name).__doc__ or "").strip().split("\n")[0], ", ".join(options))
-    Console().print(table)
+    print_table(output(), table)
 
 
 def plan(arguments: argparse.Namespace) -> None:
@@ -32,7 +33,7 @@ def plan(arguments: argparse.Namespace) -> None:
     for fetch in planned(arguments.name, arguments.root, **_options(arguments)):
         size = f"{'' if fetch.exact else 'about '}{fetch.size / 2**20:.1f} MiB"
         table.add_row(str(fetch.path), size, fetch.url, "there" if fetch.present else "to fetch")
-    Console().print(table)
+    print_table(output(), table)
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -42,7 +43,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 
     with download_bars(Console(stderr=True)) as report:
         dataset = prepared(arguments.name, arguments.root, report=report, **_options(arguments))
-    Console().print(
+    output().print(
         f"{dataset.name}: {len(dataset.queries)} queries, {len(dataset.database)} database images in {dataset.root}",
         highlight=False,
         soft_wrap=True,
@@ -58,7 +59,7 @@ def verify(arguments: argparse.Namespace) -> None:
     from retrieval_bench.data.preparation import verify as verified
 
     found = verified(arguments.name, arguments.root, **_options(arguments))
-    console = Console()
+    console = output()
     console.print(
         f"{found.name} in {found.root}: {found.queries} queries, {found.database} database images, "
         f"{found.train} training images",

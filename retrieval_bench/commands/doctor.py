@@ -6,10 +6,10 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
 from rich.table import Table
 
 from retrieval_bench.recording.provenance import PACKAGES
+from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.search.faiss_install import import_faiss
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.places import config_folder, default_root
@@ -42,10 +42,10 @@ def doctor(arguments: argparse.Namespace) -> None:
     table.add_row("free disk", f"{shutil.disk_usage('.').free / 2**30:.0f} GiB")
     table.add_row("data folder", str(default_root().resolve()))
     table.add_row("presets", str(config_folder()))
-    Console().print(table)
+    print_table(output(), table)
     if problems:
         raise InputError("; ".join(problems))
-    Console().print("no problems found")
+    output().print("no problems found")
 
 
 def _version(package: str) -> str:

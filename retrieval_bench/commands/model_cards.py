@@ -6,7 +6,6 @@ from typing import Any
 import rich.box
 import torch
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from retrieval_bench.backbones.timm_adapter import TimmBackbone
 from retrieval_bench.commands.cards import Facts, facts_of, file_of, print_facts, print_head, print_options
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.registry import METHODS, create_model
+from retrieval_bench.reporting.terminal import PROSE, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.options import default_text, options_of, paragraphs
@@ -55,8 +55,8 @@ def print_published(console: Console, figures: tuple[Published, ...]) -> None:
     for one in figures:
         rows[one.variant, one.stage, one.source][one.dataset, one.level] = one.map
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("published mAP", ratio=2)
-    table.add_column("source", ratio=2)
+    table.add_column("published mAP", max_width=PROSE // 2)
+    table.add_column("source", max_width=PROSE // 2)
     for dataset, level in columns:
         table.add_column(f"{dataset}\n{level}", justify="right", no_wrap=True)
     for (variant, stage, source), values in rows.items():
@@ -64,7 +64,7 @@ def print_published(console: Console, figures: tuple[Published, ...]) -> None:
         cells = [f"{100 * values[column]:.1f}" if column in values else "" for column in columns]
         table.add_row(Text(title), Text(source), *cells)
     console.print()
-    console.print(Padding(table, (0, 0, 0, 2)))
+    print_table(console, table, indent=2)
 
 
 def print_backbone(console: Console, name: str) -> None:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Console
-
 import retrieval_bench
 from retrieval_bench.commands.telling import tell_failures
+from retrieval_bench.reporting.terminal import output
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.plugins import load_plugins
@@ -69,7 +68,7 @@ def new_part(arguments: argparse.Namespace) -> None:
     for file, content in contents.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, content)
-    console = Console()
+    console = output()
     for file in contents:
         console.print(f"wrote {_shown(file)}", highlight=False, soft_wrap=True)
     console.print("\nIt works as it is: make it yours, then")

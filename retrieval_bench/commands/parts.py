@@ -10,6 +10,7 @@ from rich.text import Text
 
 from retrieval_bench.commands.cards import print_card
 from retrieval_bench.commands.telling import tell_failures
+from retrieval_bench.reporting.terminal import PROSE, output, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.listing import listed_settings
@@ -20,7 +21,7 @@ from retrieval_bench.settings.plugins import load_plugins
 def list_parts(arguments: argparse.Namespace) -> None:
     """Print the names of one kind of part with their options, one part in full, or the settings."""
     tell_failures(load_plugins(arguments.plugin))
-    console = Console()
+    console = output()
     if arguments.card is not None:
         if arguments.kind == "settings":
             raise InputError("settings have no cards; write --filter, such as 'train.*'")
@@ -45,12 +46,12 @@ def _print_table(console: Console, arguments: argparse.Namespace) -> None:
     names = [name for name in registry.names() if fnmatch.fnmatch(name, arguments.filter or "*")]
     _require(names, arguments)
     table = _empty_table("name")
-    table.add_column("what it is", ratio=3)
-    table.add_column("options", ratio=2)
+    table.add_column("what it is", max_width=PROSE)
+    table.add_column("options", max_width=PROSE // 2)
     for name in names:
         first = next(iter(paragraphs(registry.get(name).__doc__)), "")
         table.add_row(Text(name), Text(first), Text(", ".join(kind.options(name))))
-    console.print(table)
+    print_table(console, table)
     console.print(f"\nOne in full: retrieval-bench list {arguments.kind} --card {names[0]}", highlight=False)
 
 
@@ -58,11 +59,11 @@ def _print_settings(console: Console, arguments: argparse.Namespace) -> None:
     settings = [one for one in listed_settings() if fnmatch.fnmatch(one.name, arguments.filter or "*")]
     _require([one.name for one in settings], arguments)
     table = _empty_table("setting")
-    for heading, ratio in (("takes", 2), ("default", 1), ("what it is", 3)):
-        table.add_column(heading, ratio=ratio)
+    for heading, widest in (("takes", PROSE // 2), ("default", PROSE // 4), ("what it is", PROSE)):
+        table.add_column(heading, max_width=widest)
     for one in settings:
         table.add_row(Text(one.name), Text(one.kind), Text(one.default), Text(one.text))
-    console.print(table)
+    print_table(console, table)
     note = (
         "\nPresets in configs/methods and configs/datasets lie over the defaults; config.yaml of a run has what held."
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import given_values, layered
 from retrieval_bench.settings.run import RunSettings
@@ -47,14 +48,14 @@ def train(arguments: argparse.Namespace) -> None:
     from retrieval_bench.bench import train_only
 
     checkpoint = train_only(settings_of(arguments, arguments.method), Console(stderr=True))
-    Console().print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+    output().print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
 
 
 def extract(arguments: argparse.Namespace) -> None:
     """Describe queries and database, and say where the stores are."""
     from retrieval_bench.bench import extract_only
 
-    console = Console()
+    console = output()
     for what, store in extract_only(settings_of(arguments, arguments.method), Console(stderr=True)).items():
         console.print(
             f"{what}: {len(store)} x {store.dim} {store.dtype} in {store.folder}", highlight=False, soft_wrap=True
@@ -67,7 +68,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if folder is not None and folder.is_dir():
         from retrieval_bench.bench import score_again
 
-        console = Console()
+        console = output()
         for name, result in score_again(folder).items():
             console.print(f"{name}: {result}", highlight=False)
         return
@@ -87,7 +88,7 @@ def report(arguments: argparse.Namespace) -> None:
     from retrieval_bench.reporting.page import write_report
     from retrieval_bench.settings.record import RunRecord, read_record
 
-    console = Console()
+    console = output()
     named = [Path(folder) for folder in arguments.runs] or [latest_run(Path("runs"))]
     found: dict[Path, RunRecord] = {}
     for folder in named:
@@ -103,7 +104,7 @@ def report(arguments: argparse.Namespace) -> None:
     if len(records) == 1:
         print_record(records[0], console)
     else:
-        console.print(side_by_side(records, p_values(folders)))
+        print_table(console, side_by_side(records, p_values(folders)))
     for folder in folders:
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
 
@@ -123,6 +124,6 @@ def latest_run(runs: Path) -> Path:
 def _tell(record: object, folder: Path) -> None:
     from retrieval_bench.reporting.console import print_record
 
-    console = Console()
+    console = output()
     print_record(record, console)  # type: ignore[arg-type]
     console.print(f"run: {folder}\nreport: {folder / 'report.html'}", highlight=False, soft_wrap=True)

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
+from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.plugins import load_plugins
 from retrieval_bench.settings.run import RunSettings
@@ -27,15 +27,11 @@ def study(arguments: argparse.Namespace) -> None:
         progress.print(f"[yellow]{failure}[/]", highlight=False)
     check_names([run.settings for run in planned])
     if getattr(arguments, "dry_run", False):
-        Console().print(listed(planned, Journal(asked.folder() / "journal.jsonl")))
+        print_table(output(), listed(planned, Journal(asked.folder() / "journal.jsonl")))
         return
     results, failed = run_study(asked, arguments.engine, arguments.workers, progress)
-    console = Console()
-    table = rich_table(results.table)
-    if not console.is_terminal:
-        # A file or pipe has no width; figures must not be cut to one.
-        console = Console(width=max(console.width, Measurement.get(console, console.options, table).maximum))
-    console.print(table)
+    console = output()
+    print_table(console, rich_table(results.table))
     console.print(f"\nreport: {results.report}", highlight=False, soft_wrap=True)
     if failed:
         raise RunsFailedError(f"{failed} of {len(asked.plan().runs)} runs; the same command tries them again")

@@ -20,6 +20,7 @@ from retrieval_bench.commands.weight_facts import (
     provenance_facts,
     unknown_facts,
 )
+from retrieval_bench.reporting.terminal import output
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.plugins import load_plugins
 
@@ -32,7 +33,7 @@ def inspect_weights(arguments: argparse.Namespace) -> None:
     from retrieval_bench.weights.provenance import read_provenance
     from retrieval_bench.weights.reading import read_weights
 
-    console = Console()
+    console = output()
     _plugins(arguments.plugin)
     file = read_weights(arguments.file, "the path")
     found = claims(file, arguments.method)
@@ -95,7 +96,7 @@ def convert_weights(arguments: argparse.Namespace) -> None:
     )
     write_tensors(target, tensors, {OWN: model.own_entry(), PROVENANCE: provenance.to_json()})
     _say(
-        Console(),
+        output(),
         f"{target}: {len(tensors)} tensors of {chosen.method} from {model.weights_source}",
         accounting(model.unused_weights, model.absent_weights),
     )

@@ -19,10 +19,10 @@ from retrieval_bench.reporting.tables import (
     precision_table,
     published_table,
 )
+from retrieval_bench.reporting.terminal import PROSE, kept_whole, print_table
 from retrieval_bench.settings.record import RunRecord
 
 _MANY_COLUMNS = 8
-_LONGEST_WORD = 20
 
 
 def print_record(record: RunRecord, console: Console) -> None:
@@ -32,7 +32,8 @@ def print_record(record: RunRecord, console: Console) -> None:
     warnings = card_warnings(record)
     if warnings:
         lines = Text("\n").join(Text(f"! {warning}") for warning in warnings)
-        console.print(Panel(lines, title="Warnings: read before quoting", border_style="bold yellow", expand=False))
+        panel = Panel(lines, title="Warnings: read before quoting", border_style="bold yellow", expand=False)
+        console.print(panel, width=min(PROSE, console.width))
         console.print()
     _print_table(compact_card(record), console)
     _print_table(costs_table(record) if record.costs else None, console)
@@ -63,25 +64,18 @@ def rich_table(table: Table) -> rich.table.Table:
         padding=(0, 1, 0, 0) if len(table.columns) <= _MANY_COLUMNS else 0,
     )
     group_lines = max((len(column.group.split()) for column in table.columns), default=0)
-    for number, column in enumerate(table.columns):
+    for column in table.columns:
         above = column.group.split()
         heading = "\n".join([*above, *[""] * (group_lines - len(above)), column.name])
-        cells = [row[number] for row in table.rows]
-        # Narrow consoles wrap between words and never inside a figure.
-        words = [word for text in (heading, *(cell.plain for cell in cells)) for word in text.split()]
-        drawn.add_column(
-            Text(heading),
-            justify="right" if column.numeric else "left",
-            min_width=min(_LONGEST_WORD, max(map(len, words), default=1)),
-        )
+        drawn.add_column(Text(heading), justify="right" if column.numeric else "left")
     for row in table.rows:
         drawn.add_row(*(_text(cell) for cell in row))
-    return drawn
+    return kept_whole(drawn)
 
 
 def _print_table(table: Table | None, console: Console) -> None:
     if table is not None:
-        console.print(rich_table(table))
+        print_table(console, rich_table(table))
         console.print()
 
 
