@@ -16,6 +16,8 @@ from retrieval_bench.settings.whole_file import write_text
 class TrainingProgress(Callback):
     """One bar over all steps, with loss, validation mAP and images per second; it also measures the training.
 
+    The bar shows the loss of the last batch, the line of an epoch the mean over its images.
+
     Args:
         path: where the measures are kept, so that a resumed training counts what came before.
 
@@ -35,7 +37,7 @@ class TrainingProgress(Callback):
             TextColumn("[bold]train"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]}  mAP {task.fields[map]}"),
+            TextColumn("epoch {task.fields[epoch]}  batch loss {task.fields[loss]}  mAP {task.fields[map]}"),
             TextColumn("{task.fields[rate]} images/s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -80,7 +82,7 @@ class TrainingProgress(Callback):
         write_text(self.path, json.dumps({"seconds": self.seconds, "images": self.images}) + "\n")
         if not self._bar.console.is_terminal:
             loss, value = (trainer.callback_metrics.get(name) for name in ("train/loss", "validation/map"))
-            known = [f"loss {float(loss):.3f}"] if loss is not None else []
+            known = [f"mean loss {float(loss):.3f}"] if loss is not None else []
             known += [f"validation mAP {100 * float(value):.1f}"] if value is not None else []
             speed = self.images / self.seconds
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
