@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import retrieval_bench as rb
 from retrieval_bench.cli import KINDS, call
 from retrieval_bench.commands import new
 from retrieval_bench.settings.kinds import KINDS as ROOMS
+from retrieval_bench.settings.plugins import load_plugins
 from retrieval_bench.settings.registry import forget
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +112,14 @@ def test_inside_the_package_the_tests_go_where_tests_are(kind, tmp_path, monkeyp
     source = (checkout / "tests" / room / tests).read_text()
     assert "load_plugins" not in source
     assert "contracts.check_names" in source
+
+
+def test_a_new_method_stands_beside_gem_without_a_remark(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make("method", "my_method")
+    load_plugins([tmp_path / "my_method.py"])
+    made, gem = (rb.create_model(name, backbone="resnet10t", dim=16) for name in ("my_method", "gem"))
+    assert made.protocol == gem.protocol
 
 
 def test_the_commands_that_are_printed(tmp_path, monkeypatch, capsys):
