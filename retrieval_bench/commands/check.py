@@ -39,13 +39,16 @@ def check_part(arguments: argparse.Namespace) -> None:
             found.append(outcome)
     table = Table("check", "", title=f"{kind} {name}")
     table.add_column("what is checked, and why it failed or was left out", max_width=PROSE)
+    first: dict[str, str] = {}
     for outcome in found:
         word, style = (
             ("skipped", "yellow") if outcome.skipped else ("passed", "green") if outcome.passed else ("FAILED", "red")
         )
         said = Text(contracts.describe(kind, outcome.check))
         if outcome.reason:
-            said.append(f"\n{outcome.reason}", style="" if outcome.passed and not outcome.skipped else style)
+            known = first.setdefault(outcome.reason, outcome.check)
+            reason = outcome.reason if known == outcome.check else f"for the same reason as {known}"
+            said.append(f"\n{reason}", style="" if outcome.passed and not outcome.skipped else style)
         table.add_row(outcome.check, Text(word, style=style), said)
     print_table(console, table)
     failed = [outcome.check for outcome in found if not outcome.passed]

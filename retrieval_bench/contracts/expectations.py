@@ -95,6 +95,9 @@ def _difference(actual: Tensor, expected: Tensor, rtol: float = 0.0, atol: float
     if not actual.numel():
         return "they differ"
     one, other = actual.detach().double().flatten(), expected.detach().double().flatten()
+    undefined = [int(values.isnan().sum()) for values in (one, other)]
+    if any(undefined):
+        return f"{undefined[0]} values of the first are NaN and {undefined[1]} of the second, of {one.numel()} each"
     odd = one.isfinite() != other.isfinite()
     excess = (one - other).abs() - atol - rtol * other.abs()
     place = int(odd.nonzero()[0]) if odd.any() else int(excess.nan_to_num(-float("inf")).argmax())

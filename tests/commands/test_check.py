@@ -86,6 +86,16 @@ def test_a_wrong_input_is_exit_code_2(words, says, capsys):
     assert says in errors[-1]
 
 
+def test_a_reason_is_told_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.delenv("RETRIEVAL_BENCH_DATA", raising=False)
+    assert call(["check", "dataset", "roxford5k"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("it cannot be checked without its files") == 1
+    assert shown.count("for the same reason as builds") >= 5
+
+
 def test_what_is_left_out_is_told(capsys):
     assert call(["check", "loss", "triplet"]) == 0
     shown = capsys.readouterr().out
