@@ -1,5 +1,6 @@
 """Exit codes and messages of the command line: one clear line for each mistake, no traceback, nothing half-written."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -330,7 +331,7 @@ def test_a_pooling_a_loss_and_a_reranker_of_the_users_own_in_one_table(capsys, o
     capsys.readouterr()
     assert call(["bench", "gem", *TINY, *TRAINED, f"dataset.root={landmarks}", *chosen, *plugins]) == 0
     shown = capsys.readouterr().out
-    assert "pooling my_gem, loss my_loss" in shown
+    assert "pooling my_gem (sharpness=2), loss my_loss" in shown
     assert "my_expansion" in shown
     (folder,) = (own_parts / "runs" / "folder" / "gem").iterdir()
     record = json.loads((folder / "record.json").read_text())
@@ -338,6 +339,15 @@ def test_a_pooling_a_loss_and_a_reranker_of_the_users_own_in_one_table(capsys, o
         "backbone": "resnet10t", "pooling": "my_gem", "loss": "my_loss", "re-ranker": "my_expansion",
     }  # fmt: skip
     assert [stage["name"] for stage in record["stages"]] == ["global", "reranked"]
+    assert record["title"] == "GeM resnet10t, pooling my_gem (sharpness=2), loss my_loss"
+    assert record["part_options"]["pooling"] == {"sharpness": "2"}
+    assert record["part_options"]["re-ranker"] == {"top_k": "4"}
+    files = {kind: file["file"] for kind, file in record["plugin_files"].items()}
+    assert files == {"pooling": "my_gem.py", "loss": "my_loss.py", "re-ranker": "my_expansion.py"}
+    digest = hashlib.sha256((own_parts / "my_gem.py").read_bytes()).hexdigest()
+    said = f"my_gem (sharpness=2) from my_gem.py (plug-in, sha256 {digest[:12]}…)"
+    assert said in shown
+    assert said in (folder / "report.html").read_text()
     # The run's own settings find the files from anywhere.
     assert str(own_parts / "my_gem.py") in (folder / "config.yaml").read_text()
     forget_plugins()

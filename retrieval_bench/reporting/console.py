@@ -67,7 +67,10 @@ def rich_table(table: Table) -> rich.table.Table:
     for column in table.columns:
         above = column.group.split()
         heading = "\n".join([*above, *[""] * (group_lines - len(above)), column.name])
-        drawn.add_column(Text(heading), justify="right" if column.numeric else "left")
+        if column.numeric:
+            drawn.add_column(Text(heading), justify="right")
+        else:
+            drawn.add_column(Text(heading), max_width=PROSE)
     for row in table.rows:
         drawn.add_row(*(_text(cell) for cell in row))
     return kept_whole(drawn)

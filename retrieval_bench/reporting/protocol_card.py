@@ -2,6 +2,7 @@
 
 from retrieval_bench.reporting.cells import Cell, Column, Table
 from retrieval_bench.reporting.comparability import shown
+from retrieval_bench.reporting.part_lines import part_text, parts_of
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.record import RunRecord
@@ -41,6 +42,7 @@ def compact_card(record: RunRecord) -> Table:
             ("whitening", card.whitening),
             ("search", f"{card.search}; {cut}"),
             ("re-ranking", reranking),
+            *((kind, part_text(record, kind)) for kind in _told_parts(record)),
             ("training set", card.train_set),
             *([("training", card.training)] if card.training else []),
             ("weights", f"{card.weights} ({shown(card.weights_digest)})"),
@@ -86,11 +88,17 @@ def full_card(record: RunRecord) -> Table:
 
 
 def provenance_table(record: RunRecord) -> Table:
-    """Where and with what the run was made, and of which parts."""
-    made = [("run", record.run_id), ("created", record.created), ("method", record.method)]
-    parts = [(kind, name) for kind, name in record.parts.items()]
+    """Where and with what the run was made, and of which parts, with their options and own files."""
+    made = [("run", record.run_id), ("created", record.created)]
+    parts = [(kind, part_text(record, kind)) for kind in parts_of(record)]
     rows = tuple((Cell(label), Cell(text)) for label, text in [*made, *parts, *record.provenance.items()])
     return Table("Provenance", (Column("", numeric=False), Column("", numeric=False)), rows)
+
+
+def _told_parts(record: RunRecord) -> list[str]:
+    """The parts of which the console tells: all that a method stands on, and what else has options or is a plug-in."""
+    known = [*record.part_options, *record.plugin_files]
+    return [kind for kind in parts_of(record) if kind in record.parts or kind in known]
 
 
 def _table(rows: list[tuple[str, str]]) -> Table:

@@ -5,6 +5,7 @@ from string import ascii_lowercase
 
 from retrieval_bench.reporting.cells import NOTHING, Cell, Column, Table, interval, percent, quantity
 from retrieval_bench.reporting.comparability import card_differences, reference_card
+from retrieval_bench.reporting.part_lines import distinct_titles
 from retrieval_bench.settings.record import LEVELS, RunRecord, Stage
 
 STAGE_LABELS = {"global": "before re-ranking", "reranked": "after re-ranking"}
@@ -101,7 +102,8 @@ def comparison_table(
     """Several runs below each other, a row per run and stage.
 
     A run whose card differs from the others' in a field that moves mAP carries a letter, and the note of that letter
-    names the difference. A run with warnings carries `!` and the notes repeat them.
+    names the difference. Runs of one title say in which options they differ. A run with warnings carries `!` and the
+    notes repeat them.
 
     Args:
         records: in the order of the rows.
@@ -116,14 +118,15 @@ def comparison_table(
     cuts = _cuts(records)
     several_datasets = len({record.dataset for record in records}) > 1
     rows = []
-    for run, record in enumerate(records):
+    titles = distinct_titles(records)
+    for run, (record, title) in enumerate(zip(records, titles, strict=True)):
         differences = card_differences(record.card, reference) if reference else []
         own = letters.setdefault("; ".join(differences), letter(len(letters))) if differences else ""
         said = card_warnings(record)
-        warnings += [f"! {record.title}: {warning}" for warning in said]
+        warnings += [f"! {title}: {warning}" for warning in said]
         mark = " ".join(part for part in (own, "!" if said else "") if part)
         for number, stage in enumerate(record.stages):
-            name = (Cell(record.title, mark=f" ({mark})" if mark else ""),)
+            name = (Cell(title, mark=f" ({mark})" if mark else ""),)
             where = (Cell(record.dataset),) if several_datasets else ()
             precision = (_precision_cell(stage, "medium", cut) for cut in cuts)
             test = (Cell(probability(p_values[run][number])),) if p_values else ()

@@ -10,14 +10,16 @@ import torch
 
 from retrieval_bench.evaluation import Result
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.swapping import swapped_parts
+from retrieval_bench.methods.swapping import changed_options, swapped_parts
 from retrieval_bench.recording.card import protocol_card
 from retrieval_bench.recording.figures import per_query_table, stage
 from retrieval_bench.recording.gallery import Verify, gallery
+from retrieval_bench.recording.parts import part_options, plugin_files
 from retrieval_bench.recording.provenance import provenance
 from retrieval_bench.running.frozen import training_note
 from retrieval_bench.running.rankings import write_rankings
 from retrieval_bench.running.state import RunState
+from retrieval_bench.settings.options import part_with, value_text
 from retrieval_bench.settings.record import RunRecord
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.whole_file import whole_file, write_text
@@ -64,6 +66,8 @@ def make_record(
         parts=parts
         | {kind: name for kind, name in swapped.items() if kind == "batch attention"}
         | ({} if reranker is None else {"re-ranker": reranker}),
+        part_options=part_options(settings, model),
+        plugin_files=plugin_files(settings, model),
         dataset=dataset.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         stages=[
@@ -110,11 +114,27 @@ def write_run(
 
 
 def _title(model: RetrievalModule, parts: Mapping[str, str], swapped: Mapping[str, str], settings: RunSettings) -> str:
-    """Method and backbone, and what is not the method's own, came it from the user or with the weights."""
+    """Method and backbone, and what is not the method's own, came it from the user or with the weights.
+
+    A number that was learnt, such as an exponent, is no option that somebody chose unless it was set.
+    """
     chosen = {kind for kind, part in (("pooling", settings.pooling), ("loss", settings.loss)) if part.name is not None}
-    named = {kind: name for kind, name in parts.items() if kind in chosen} | dict(swapped)
-    order = [kind for kind in ("pooling", "loss", "batch attention") if kind in named]
-    return ", ".join([f"{model.card.title} {parts['backbone']}", *(f"{kind} {named[kind]}" for kind in order)])
+    tensors = model.state_dict()
+
+    def learnt(kind: str, key: str) -> bool:
+        return f"{kind}.{key}" in tensors and key not in getattr(settings, kind).options
+
+    options = {
+        kind: {key: value_text(value) for key, value in changed.items() if not learnt(kind, key)}
+        for kind, changed in changed_options(model).items()
+    }
+    named = dict(parts) | dict(swapped)
+    told = [
+        f"{kind} {part_with(named[kind], options.get(kind, {}))}"
+        for kind in ("pooling", "loss", "batch attention")
+        if kind in chosen or kind in swapped or options.get(kind)
+    ]
+    return ", ".join([f"{model.card.title} {parts['backbone']}", *told])
 
 
 def _peak_mebibytes() -> float:

@@ -101,6 +101,26 @@ def default_text(default: Any) -> str:
     return f"{default:.6g}" if isinstance(default, float) else str(default)
 
 
+def value_text(value: Any) -> str:
+    """A value as it would be typed on the command line, numbers in full."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {value_text(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(value_text(one) for one in value)}]"
+    return repr(value) if isinstance(value, float) else default_text(value)
+
+
+def part_with(name: str, options: Mapping[str, str]) -> str:
+    """A part with its options: ``gem (p=4.0, learnable=false)``; the name alone where there are none."""
+    said = ", ".join(f"{key}={value}" for key, value in options.items())
+    return f"{name} ({said})" if said else name
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two values are one as settings: 2 and 2.0 are, and so are a list and a tuple."""
+    return bool(one == other) or value_text(one) == value_text(other)
+
+
 def _null(inner: tuple[Any, ...]) -> list[str]:
     return ["null"] if types.NoneType in inner else []
 

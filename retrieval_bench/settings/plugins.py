@@ -53,6 +53,11 @@ def module_name(file: Path) -> str:
     return f"{PLUGIN}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
+def loaded_digest(module: str) -> str | None:
+    """sha256 of the file of a plug-in as it was when it was loaded; None where `module` is not of `load_plugins`."""
+    return _LOADED.get(module)
+
+
 def _load(file: Path) -> None:
     path = file.expanduser().resolve()
     if path.is_dir():

@@ -68,6 +68,15 @@ class Published(BaseModel):
     source: str
 
 
+class PluginFile(BaseModel):
+    """Where a part of the user's own lives."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: str = Field(description="from the folder in which the run was made, where it lies inside")
+    sha256: str = Field(description="of the content that ran; empty where there is no file")
+
+
 class RunRecord(BaseModel):
     """One run."""
 
@@ -78,6 +87,13 @@ class RunRecord(BaseModel):
     title: str = Field(description="how the run is called in tables: the method and what was swapped")
     method: str
     parts: dict[str, str] = Field(description="backbone, pooling, loss, re-ranker by name")
+    part_options: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="kind of part, method and dataset among them -> option -> value, of those that are not its default",
+    )
+    plugin_files: dict[str, PluginFile] = Field(
+        default_factory=dict, description="kind of part -> file, of those that are not the package's own"
+    )
     dataset: str
     created: str = Field(description="ISO 8601, UTC")
     stages: list[Stage]

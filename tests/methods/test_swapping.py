@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import retrieval_bench as rb
-from retrieval_bench.methods.swapping import swapped_parts
+from retrieval_bench.methods.swapping import changed_options, swapped_parts
 
 TINY = {"backbone": "test_resnet"}
 
@@ -40,3 +40,29 @@ def test_a_checkpoint_brings_its_parts(build, save, tmp_path):
 def test_a_method_with_its_own_parts_swaps_nothing():
     with torch.device("meta"):
         assert swapped_parts(rb.create_model("gem")) == {}
+
+
+@pytest.mark.parametrize("method", rb.list_methods())
+def test_a_method_as_it_is_changes_no_option(method, build):
+    assert changed_options(build(method)) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({"pooling": {"p": 4.0}}, {"pooling": {"p": 4.0}}),
+        ({"pooling": {"p": 3}}, {}),
+        ({"pooling": {"name": "gem", "learnable": True}}, {"pooling": {"learnable": True}}),
+        ({"variant": "cirtorch"}, {}),
+        ({"pooling": {"name": "gemp", "p": 5}}, {"pooling": {"p": 5}}),
+        ({"loss": {"margin": 0.3}}, {"loss": {"margin": 0.3}}),
+        ({"loss": {"name": "smoothap", "batch_attention": "batchformer"}}, {}),
+        (
+            {"loss": {"name": "smoothap", "batch_attention": {"name": "batchformer", "heads": 2}}},
+            {"batch attention": {"heads": 2}},
+        ),
+    ],
+    ids=str,
+)
+def test_options_are_held_against_the_methods_own_or_the_swapped_parts(given, changed, build):
+    assert changed_options(build("gem", **given)) == changed

@@ -46,7 +46,7 @@ def test_from_settings_to_record(more, sampler, instances, root, tmp_path, capsy
     record = read_record(records[0].parent)
     assert record.parts["loss"] == "smoothap"
     assert record.parts["batch attention"] == "batchformer"
-    assert record.title.endswith("pooling spoc, loss smoothap, batch attention batchformer")
+    assert record.title.endswith("pooling spoc, loss smoothap, batch attention batchformer (heads=2)")
     shown = yaml.safe_load((records[0].parent / "config.yaml").read_text())
     assert shown["loss"] == {"name": "smoothap", "batch_attention": {"name": "batchformer", "heads": 2}}
     history = json.loads((records[0].parent / "history.json").read_text())
