@@ -10,7 +10,7 @@ import torch
 
 from retrieval_bench.evaluation import Result
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.swapping import changed_options, swapped_parts
+from retrieval_bench.methods.swapping import PARTS, changed_options, swapped_parts
 from retrieval_bench.recording.card import protocol_card
 from retrieval_bench.recording.figures import per_query_table, stage
 from retrieval_bench.recording.gallery import Verify, gallery
@@ -50,7 +50,7 @@ def make_record(
     state.cost("peak memory", _peak_mebibytes(), "MiB")
     if torch.cuda.is_available():
         state.cost("peak GPU memory", torch.cuda.max_memory_allocated() / 2**20, "MiB")
-    parts = {kind: str(model.settings[kind]["name"]) for kind in ("backbone", "pooling", "loss")}
+    parts = _names(model)
     swapped = swapped_parts(model)
     reranker = settings.rerank.name
     warnings = [*state.warnings]
@@ -61,7 +61,7 @@ def make_record(
     options = ", ".join(f"{key}={value}" for key, value in settings.rerank.options.items())
     return RunRecord(
         run_id=state.folder.name,
-        title=settings.title or _title(model, parts, swapped, settings),
+        title=settings.title or run_title(model, swapped, settings),
         method=settings.method,
         parts=parts
         | {kind: name for kind, name in swapped.items() if kind == "batch attention"}
@@ -113,7 +113,7 @@ def write_run(
     record.write(folder)
 
 
-def _title(model: RetrievalModule, parts: Mapping[str, str], swapped: Mapping[str, str], settings: RunSettings) -> str:
+def run_title(model: RetrievalModule, swapped: Mapping[str, str], settings: RunSettings) -> str:
     """Method and backbone, and what is not the method's own, came it from the user or with the weights.
 
     A number that was learnt, such as an exponent, is no option that somebody chose unless it was set.
@@ -128,13 +128,18 @@ def _title(model: RetrievalModule, parts: Mapping[str, str], swapped: Mapping[st
         kind: {key: value_text(value) for key, value in changed.items() if not learnt(kind, key)}
         for kind, changed in changed_options(model).items()
     }
-    named = dict(parts) | dict(swapped)
+    named = _names(model) | dict(swapped)
     told = [
         f"{kind} {part_with(named[kind], options.get(kind, {}))}"
         for kind in ("pooling", "loss", "batch attention")
-        if kind in chosen or kind in swapped or options.get(kind)
+        # Presets set options of the method's own loss: they are in the record, and in no title.
+        if kind in chosen or kind in swapped or (kind == "pooling" and kind in options)
     ]
-    return ", ".join([f"{model.card.title} {parts['backbone']}", *told])
+    return ", ".join([f"{model.card.title} {named['backbone']}", *told])
+
+
+def _names(model: RetrievalModule) -> dict[str, str]:
+    return {kind: str(model.settings[kind]["name"]) for kind in PARTS}
 
 
 def _peak_mebibytes() -> float:

@@ -1,6 +1,8 @@
 """Options that are not the defaults, and where the user's own parts live."""
 
 import hashlib
+import sys
+from types import ModuleType
 
 import pytest
 
@@ -91,7 +93,7 @@ def test_built_in_parts_have_no_file():
     assert plugin_files(*made(rerank={"name": "superglobal"})) == {}
 
 
-def test_a_part_that_was_typed_in_says_so():
+def test_a_part_that_was_typed_in_says_so(monkeypatch):
     from retrieval_bench.pooling import Pooling, register_pooling
 
     class Typed(Pooling):
@@ -104,10 +106,11 @@ def test_a_part_that_was_typed_in_says_so():
         def forward(self, feature_map):
             return feature_map.mean(dim=(2, 3))
 
-    Typed.__module__ = "__main__"
+    monkeypatch.setitem(sys.modules, "typed_in", ModuleType("typed_in"))
+    Typed.__module__ = "typed_in"
     register_pooling("typed_for_record")(Typed)
     try:
         file = plugin_files(*made(pooling={"name": "typed_for_record"}))["pooling"]
     finally:
-        forget("__main__")
+        forget("typed_in")
     assert (file.file, file.sha256) == (TYPED_IN, "")
