@@ -59,8 +59,8 @@ def _print_settings(console: Console, arguments: argparse.Namespace) -> None:
     settings = [one for one in listed_settings() if fnmatch.fnmatch(one.name, arguments.filter or "*")]
     _require([one.name for one in settings], arguments)
     table = _empty_table("setting")
-    for heading, widest in (("takes", PROSE // 2), ("default", PROSE // 4), ("what it is", PROSE)):
-        table.add_column(heading, max_width=widest)
+    for heading, least, most in (("takes", 12, PROSE // 2), ("default", 8, PROSE // 4), ("what it is", 20, PROSE)):
+        table.add_column(heading, min_width=least, max_width=most)
     for one in settings:
         table.add_row(Text(one.name), Text(one.kind), Text(one.default), Text(one.text))
     print_table(console, table)

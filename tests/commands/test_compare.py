@@ -88,9 +88,9 @@ def test_rows_with_settings_of_their_own_are_told_apart(compare):
     lines = shown.splitlines()
     # Its own pooling has none of the common pooling's options.
     for title in (
-        "GeM resnet10t, pooling rgem (!)",
+        "GeM resnet10t, pooling rgem (p=2) (!)",
         "GeM resnet10t, pooling gem (!)",
-        "GeM resnet10t, pooling rgem, pooling.p=5 (!)",
+        "GeM resnet10t, pooling rgem (p=5) (!)",
         "Mine (a !)",
     ):
         assert sum(line.startswith(f"{title} ") for line in lines) == 1
