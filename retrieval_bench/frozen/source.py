@@ -214,7 +214,8 @@ class FeatureSource:
             done = {row for shard in shards for batch in shard.batches for row in batch.rows}
             done |= {row for shard in shards for row, _ in shard.skipped}
             rest = [row for row in range(len(wanted.names)) if row not in done]
-            with progress_bar(len(wanted.names), len(done), wanted.title, bool(rest)) as advance:
+            shown = bool(rest) and not (self.console is not None and self.console.quiet)
+            with progress_bar(len(wanted.names), len(done), wanted.title, shown) as advance:
                 writer = ShardWriter(
                     unfinished,
                     wanted.names,

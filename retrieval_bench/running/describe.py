@@ -19,9 +19,10 @@ from retrieval_bench.values.ranking import Ranking
 
 
 def extract_list(
-    settings: RunSettings, model: RetrievalModule, images: ImageList, title: str, *, local: bool = False
+    state: RunState, model: RetrievalModule, images: ImageList, title: str, *, local: bool = False
 ) -> DescriptorStore:
     """The descriptors of an image list under the settings of a run; stored ones are used again."""
+    settings = state.settings
     chosen = precision(settings.runtime)
     return extract_to_store(
         model,
@@ -35,7 +36,8 @@ def extract_list(
         accelerator=settings.runtime.accelerator,
         precision=None if chosen == "32-true" else chosen,
         title=title,
-        stored=features_of(settings, model, images, f"features to {title}", local=local),
+        progress=not state.console.quiet,
+        stored=features_of(state, model, images, f"features to {title}", local=local),
     )
 
 
@@ -43,10 +45,9 @@ def describe(
     state: RunState, model: RetrievalModule, dataset: RetrievalDataset, *, local: bool
 ) -> tuple[DescriptorStore, DescriptorStore]:
     """Descriptors of queries and database, with local features if asked; stored ones are used again."""
-    settings = state.settings
 
     def extract(images: ImageList, title: str) -> DescriptorStore:
-        return extract_list(settings, model, images, title, local=local)
+        return extract_list(state, model, images, title, local=local)
 
     queries, database = extract(dataset.queries, "describe queries"), extract(dataset.database, "describe database")
     reports = (queries.report, database.report)

@@ -88,12 +88,12 @@ def feature_source(settings: RunSettings, model: RetrievalModule, console: Conso
 
 
 def features_of(
-    settings: RunSettings, model: RetrievalModule, images: ImageList, title: str, *, local: bool
+    state: RunState, model: RetrievalModule, images: ImageList, title: str, *, local: bool
 ) -> StoredFeatures | None:
     """The stored features of whole images, at the scales that their description reads; None where the run uses none."""
-    if not stores_features(settings, model):
+    if not stores_features(state.settings, model):
         return None
-    source = feature_source(settings, model)
+    source = feature_source(state.settings, model, state.console)
     (store,) = source.open(source.images(images, model.described_scales(local=local), title))
     return StoredFeatures(store.key, lambda rows: StoredFeed(store, rows))
 

@@ -158,6 +158,7 @@ def train(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) ->
                 settings.runtime,
                 validate_every=settings.train.validate_every,
                 start_images=start_images,
+                console=state.console,
             )
         )
     trained = joined(parts)

@@ -58,7 +58,7 @@ def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, 
             return LevelRankings.same(reranker(ranking, queries, database))
         columns = (TextColumn("[bold]re-rank"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         parts = []
-        with Progress(*columns, console=state.console) as bar:
+        with Progress(*columns, console=state.console, disable=state.console.quiet) as bar:
             task = bar.add_task("", total=len(ranking))
             for start in range(0, len(ranking), AT_ONCE):
                 few = slice(start, start + AT_ONCE)

@@ -70,7 +70,7 @@ def _learn(state: RunState, model: RetrievalModule, dataset: RetrievalDataset) -
     drawn = np.random.default_rng(settings.seed).permutation(len(train))[: settings.whitening.images]
     rows = [int(row) for row in np.sort(drawn)]
     images = ImageList([f"{row:07d}" for row in rows], [train.paths[row] for row in rows])
-    store = extract_list(settings, model, images, "describe for whitening")
+    store = extract_list(state, model, images, "describe for whitening")
     state.cost("whitening", store.report.seconds, "s")
     readable = [int(row) for row in store.valid_rows]
     descriptors, name = store.tensor(readable), f"{dataset.name} train"

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
 
 from retrieval_bench.data.module import RetrievalDataModule
 from retrieval_bench.methods.base import RetrievalModule
@@ -57,6 +58,7 @@ def fit(
     *,
     validate_every: int = 1,
     start_images: int | None = None,
+    console: Console | None = None,
 ) -> Trained:
     """Train `model` in place with its recipe.
 
@@ -70,12 +72,15 @@ def fit(
         runtime: accelerator, devices, precision.
         validate_every: epochs between two validations.
         start_images: the most training images from which the pooling starts; None: as many as it asks for.
+        console: where progress is shown; None is stderr.
     """
+    console = console or Console(stderr=True)
     recipe = model.recipe
     history = History(folder / "history.json")
-    progress = TrainingProgress(folder / "costs.json")
+    progress = TrainingProgress(folder / "costs.json", console)
     final, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("final", "last"))
-    start = PoolingStart(folder / "start.json", start_images, resumed=final.is_file() or last.is_file())
+    resumed = final.is_file() or last.is_file()
+    start = PoolingStart(folder / "start.json", start_images, console, resumed=resumed)
     if final.is_file():
         state, _ = read_state(final)
         model.load_state_dict(state)

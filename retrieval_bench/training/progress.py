@@ -20,13 +20,14 @@ class TrainingProgress(Callback):
 
     Args:
         path: where the measures are kept, so that a resumed training counts what came before.
+        console: on which it is shown; a quiet one shows nothing.
 
     Attributes:
         seconds: of the epochs so far, validation included; a piece of an epoch that was lost does not count.
         images: that passed through the network.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, console: Console) -> None:
         self.path = path
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         self.seconds = float(known.get("seconds", 0))
@@ -40,7 +41,8 @@ class TrainingProgress(Callback):
             TextColumn("epoch {task.fields[epoch]}  batch loss {task.fields[loss]}  mAP {task.fields[map]}"),
             TextColumn("{task.fields[rate]} images/s"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
+            disable=console.quiet,
         )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -28,15 +28,17 @@ class PoolingStart(Callback):
         path: where it is kept what was done, so that a resumed training tells the same.
         limit: the most images; None: as many as the pooling asks for.
         resumed: whether the training goes on from a checkpoint.
+        console: on which it is told.
 
     Attributes:
         images: from which it started; 0: it did not.
         seconds: they took.
     """
 
-    def __init__(self, path: Path, limit: int | None, *, resumed: bool):
+    def __init__(self, path: Path, limit: int | None, console: Console, *, resumed: bool):
         self.path = path
         self.limit = limit
+        self.console = console
         self.resumed = resumed
         known = json.loads(path.read_text(encoding="utf-8")) if resumed and path.is_file() else {}
         self.images = int(known.get("images", 0))
@@ -51,9 +53,12 @@ class PoolingStart(Callback):
         data: RetrievalDataModule = trainer.datamodule  # type: ignore[attr-defined]
         generator = torch.Generator().manual_seed(data.seed)
         rows = torch.randperm(len(data.train_rows), generator=generator)[:wanted].sort().values.tolist()
-        console, began = Console(stderr=True, quiet=not trainer.is_global_zero), time.perf_counter()
+        console = self.console if trainer.is_global_zero else Console(quiet=True)
+        began = time.perf_counter()
         columns = (TextColumn("[bold]start"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        with Progress(
+            *columns, console=console, transient=True, disable=console.quiet or not console.is_terminal
+        ) as bar:
             task = bar.add_task("start", total=len(rows))
             self.images = start_pooling(
                 pl_module,
