@@ -113,5 +113,6 @@ def test_the_studies_that_come_with_the_package_are_sound(file):
     asked = Asked(read_study(file), ["dataset.root=nowhere"])
     planned = asked.plan()
     check_names([run.settings for run in [*asked.first().values(), *planned.runs]])
-    assert len(planned.rows) >= 10
+    # A study compares; that of poolings is meant to cover most of what is there.
+    assert len(planned.rows) >= (10 if file.stem == "poolings" else 2)
     assert len(planned.runs) == 3 * len(planned.rows)
