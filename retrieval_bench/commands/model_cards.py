@@ -4,12 +4,12 @@ from collections import defaultdict
 from typing import Any
 
 import rich.box
-import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from retrieval_bench.backbones import BACKBONES, Backbone, create_backbone
+from retrieval_bench.backbones.storage import without_storage
 from retrieval_bench.backbones.timm_adapter import TimmBackbone
 from retrieval_bench.commands.cards import Facts, facts_of, file_of, print_facts, print_head, print_options
 from retrieval_bench.methods.base import RetrievalModule
@@ -33,7 +33,7 @@ def print_method(console: Console, name: str) -> None:
     card = part.card
     print_head(console, name, "method", [f"{card.title}. {' '.join(paragraphs(part.__doc__)[:1])}"])
     facts: Facts = [("paper", card.paper), ("code", card.code), ("here", card.implementation)]
-    facts += _built_facts(_without_storage(name))
+    facts += _built_facts(without_storage(lambda: create_model(name)))
     for recipe, values in part.recipes.items():
         changed = ", ".join(
             f"{key}={default_text(value)}" for key, value in values.model_dump(exclude_defaults=True).items()
@@ -116,21 +116,9 @@ def _part_text(part: dict[str, Any]) -> str:
     return f"{part['name']} ({options})" if options else str(part["name"])
 
 
-def _without_storage(name: str) -> RetrievalModule:
-    try:
-        with torch.device("meta"):
-            return create_model(name)
-    except (RuntimeError, NotImplementedError):  # a constructor that looks at values of its tensors
-        return create_model(name)
-
-
 def _stages(name: str, count: int, *, tokens: bool = False) -> Backbone:
     stages = tuple(range(-count, 0))
-    try:
-        with torch.device("meta"):
-            return create_backbone(name, out_stages=stages, tokens=tokens)
-    except (RuntimeError, NotImplementedError):
-        return create_backbone(name, out_stages=stages, tokens=tokens)
+    return without_storage(lambda: create_backbone(name, out_stages=stages, tokens=tokens))
 
 
 def _all_stages(name: str) -> Backbone:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import torch
-
+from retrieval_bench.backbones.storage import without_storage
 from retrieval_bench.batch_attention import BATCH_ATTENTIONS
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.methods.base import RetrievalModule
@@ -58,13 +57,8 @@ def _own_parts(model: RetrievalModule) -> dict[str, dict[str, Any]]:
     # The dimension may fit the given parts alone.
     left_out = {*PARTS, "dim", "num_classes"}
     options = {key: value for key, value in model.settings.items() if key in known and key not in left_out}
-    for place in ("meta", "cpu"):
-        try:
-            with torch.random.fork_rng(), torch.device(place):
-                settings = METHODS.create(model.method, options).settings
-        except InputError:
-            return {}
-        except (RuntimeError, NotImplementedError):  # a constructor that looks at values of its tensors
-            continue
-        return {kind: dict(settings[kind]) for kind in PARTS if kind in settings}
-    return {}
+    try:
+        settings = without_storage(lambda: METHODS.create(model.method, options)).settings
+    except (InputError, RuntimeError, NotImplementedError):
+        return {}
+    return {kind: dict(settings[kind]) for kind in PARTS if kind in settings}
