@@ -18,6 +18,9 @@ from retrieval_bench.contracts.expectations import (
 )
 from retrieval_bench.contracts.exporting import require_same_compiled, require_same_exported
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.placement import as_on_a_device
+from retrieval_bench.contracts.process_state import process_state_kept
+from retrieval_bench.contracts.registration import require_registered
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.normalisation import Normalisation
 
@@ -94,6 +97,7 @@ def any_size(part: Part) -> None:
                 near = side >= 1 and abs(side * stride - size) < 2 * stride
                 require(near, f"{of} gave a map {tuple(found.shape)}, which is not near a stride of {stride}")
             require_finite(found, f"the map of {of}")
+            require(found.dtype == torch.float32, f"{of} in float32 gave a map in {found.dtype}")
 
 
 @torch.no_grad()
@@ -144,23 +148,50 @@ def batch_independence(part: Part) -> None:
 
 @torch.no_grad()
 def same_twice(part: Part) -> None:
-    """The same images give the same maps in evaluation mode, and are left as they were."""
+    """The same images give the same maps in evaluation mode, whatever came before, and are left as they were."""
     backbone = build(part)
     given = images(48, 64)
     first = backbone(given)
     require_equal(given, images(48, 64), "images after and before (work on a copy)")
     for one, other in zip(backbone(given), first, strict=True):
         require_equal(one, other, "maps of the second and of the first pass (no dropout or state in evaluation)")
+    with process_state_kept():
+        backbone(given)
+    for one, other in zip(backbone(given.flip(0, 3)), build(part)(given.flip(0, 3)), strict=True):
+        require_equal(one, other, "maps after other images of that size and the first of a new one")
 
 
-def gradients(part: Part) -> None:
-    """A loss on the last map sends finite gradients to its weights."""
-    backbone = build(part).train()
+@torch.no_grad()
+def whole_image(part: Part) -> None:
+    """Every part and every colour of an image can change the last map."""
+    backbone = build(part)
+    given = images(64, 64, batch=1)
+    cells = torch.eye(16).view(16, 1, 4, 4).expand(-1, 3, -1, -1).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    colours = torch.eye(3)[..., None, None].expand(-1, -1, 64, 64)
+    # The last image is as it was.
+    masks = torch.cat([cells, colours, torch.zeros(1, 3, 64, 64)])
+    last = backbone(given + masks * (1 + given))[-1]
+    change = (last[:-1] - last[-1]).abs().flatten(1).amax(dim=1) / last[-1].abs().amax()
+    for what, moved in (("cells of 16 x 16 pixels", change[:16]), ("colours", change[16:])):
+        idle = int((moved <= 1e-6).sum())
+        require(not idle, f"{idle} of {len(moved)} {what} of an image of 64 x 64 change nothing in the last map")
+
+
+def gradients(part: Part) -> str | None:
+    """A loss on the last map sends finite gradients to all its trainable weights."""
+    backbone = build(part, stages=(-1,)).train()
     backbone(images(64, 64))[-1].square().mean().backward()
-    slopes = {name: value.grad for name, value in backbone.named_parameters() if value.grad is not None}
+    trainable = {name: value for name, value in backbone.named_parameters() if value.requires_grad}
+    slopes = {name: value.grad for name, value in trainable.items() if value.grad is not None}
     require(bool(slopes), "no gradient reaches a weight; is something detached?")
     for name, slope in slopes.items():
         require_finite(slope, f"the gradient of {name}")
+    idle = [name for name in trainable if name not in slopes]
+    said = f"no gradient of the last map reaches {', '.join(idle[:6])}{' ...' if len(idle) > 6 else ''}"
+    if part.name not in BACKBONES.names():
+        return said if idle else None
+    require(not idle, f"{said}; is something detached? call requires_grad_(False) on what is not meant to be trained")
+    return None
 
 
 @torch.no_grad()
@@ -184,8 +215,9 @@ def memory_layout(part: Part) -> None:
 
 @torch.no_grad()
 def state_dict(part: Part) -> None:
-    """A new one that loads the state_dict of a used one gives equal maps."""
+    """All that it holds is registered, and a new one that loads the state_dict of a used one gives equal maps."""
     backbone = build(part)
+    require_registered(backbone)
     backbone.train()
     backbone(images(64, 64))
     backbone.eval()
@@ -194,6 +226,16 @@ def state_dict(part: Part) -> None:
     given = images(48, 64)
     for one, other in zip(again(given), backbone(given), strict=True):
         require_equal(one, other, "maps after and before a state_dict round trip (state belongs in register_buffer)")
+
+
+@torch.no_grad()
+def devices(part: Part) -> None:
+    """Tensors that it makes lie where its images do, in training and in evaluation."""
+    for training in (True, False):
+        backbone = build(part).train(training)
+        given = images(64, 48)
+        with as_on_a_device():
+            backbone(given)
 
 
 def exported(part: Part) -> None:
@@ -233,11 +275,13 @@ CONTRACT = Contract(
         any_size,
         stages,
         features,
+        whole_image,
         batch_independence,
         same_twice,
         gradients,
         autocast,
         memory_layout,
+        devices,
         state_dict,
     ),
     slow=(exported, compiled, inductor),

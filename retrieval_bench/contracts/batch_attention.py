@@ -19,6 +19,9 @@ from retrieval_bench.contracts.expectations import (
 )
 from retrieval_bench.contracts.exporting import require_same_compiled
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.placement import as_on_a_device
+from retrieval_bench.contracts.process_state import process_state_kept
+from retrieval_bench.contracts.registration import require_registered
 from retrieval_bench.contracts.toy_batch import DIM, batch
 from retrieval_bench.settings.kinds import KINDS
 
@@ -129,20 +132,23 @@ def finite_values(part: Part) -> None:
 
 
 def input_untouched(part: Part) -> None:
-    """Descriptors and labels are left as they were."""
+    """Descriptors and labels are left as they were, and what belongs to the whole process, as random numbers do."""
     descriptors, labels = batch()
     before = descriptors.clone(), labels.clone()
-    build(part)(descriptors, labels)
+    attention = build(part)
+    with process_state_kept():
+        attention(descriptors, labels)
     require_equal(descriptors, before[0], "descriptors after and before (work on a copy)")
     require_equal(labels, before[1], "labels after and before (work on a copy)")
 
 
 def state_dict(part: Part) -> None:
-    """A new one that loads the state_dict of a used one makes the same of the next batch, dropout included."""
+    """All is registered, and a new one with the state_dict of a used one makes the same of a batch, with dropout."""
     attention = build(part)
+    require_registered(attention)
     descriptors, labels = batch()
     for _ in range(3):
-        attention(descriptors, labels)
+        attention(descriptors + descriptors.roll(1, 0), labels)
     again = build(part, seed=1)
     again.load_state_dict(attention.state_dict(), strict=True)
     copied = deepcopy(attention)
@@ -154,6 +160,15 @@ def state_dict(part: Part) -> None:
             f"rows after {which} and before (state belongs in nn.Parameter or register_buffer, also that from which "
             "dropout is drawn: see retrieval_bench.batch_attention.batchformer.seeded)",
         )
+
+
+def devices(part: Part) -> None:
+    """Tensors that it makes lie where its descriptors do, in training and in evaluation."""
+    for training in (True, False):
+        attention = build(part).train(training)
+        descriptors, labels = batch()
+        with as_on_a_device():
+            attention(descriptors, labels)
 
 
 class _Rows(nn.Module):
@@ -193,6 +208,7 @@ CONTRACT = Contract(
         gradients_arrive,
         finite_values,
         input_untouched,
+        devices,
         state_dict,
         *batch_attention_training.CHECKS,
         compiled,

@@ -148,8 +148,11 @@ def _made(one: Check, contract: Contract, part: Part) -> str | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Seeded random numbers that leave those outside alone, gradients on, no chatter of compilers and trainers."""
-    before = logging.root.manager.disable
+    """Seeded random numbers that leave those outside alone, gradients on, no chatter of compilers and trainers.
+
+    What a part changes of the whole process is put back, so that no check spoils the next one.
+    """
+    before, threads, dtype = logging.root.manager.disable, torch.get_num_threads(), torch.get_default_dtype()
     logging.disable(max(before, logging.WARNING))
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
@@ -158,6 +161,9 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def _contract(kind: str) -> Contract:

@@ -1,9 +1,8 @@
 """What every loss owes."""
 
-import inspect
 from copy import deepcopy
 from functools import partial
-from typing import get_args
+from typing import cast, get_args
 from unittest import SkipTest
 
 import torch
@@ -19,20 +18,24 @@ from retrieval_bench.contracts.expectations import (
     require_refusal,
     require_shape,
 )
+from retrieval_bench.contracts.loss_batches import (
+    any_batch,
+    batch_order,
+    copies_are_no_pair,
+    numbers_of_classes,
+    two_batches,
+)
+from retrieval_bench.contracts.loss_precision import autocast, half_precision
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.placement import as_on_a_device
+from retrieval_bench.contracts.process_state import process_state_kept
+from retrieval_bench.contracts.registration import require_registered
+from retrieval_bench.contracts.slopes import require_exact_gradient
+from retrieval_bench.contracts.tiny_loss import build
 from retrieval_bench.contracts.toy_batch import CLASSES, DIM, batch
 from retrieval_bench.losses import LOSSES, ClassificationLoss, MetricLoss
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.recipe import Recipe
-
-HALVES = (torch.float16, torch.bfloat16)
-
-
-def build(part: Part, seed: int = 0) -> nn.Module:
-    """A loss for descriptors of 16 dimensions and 6 classes."""
-    torch.manual_seed(seed)
-    loss: nn.Module = LOSSES.create(part.name, part.options, in_channels=DIM, dim=DIM, num_classes=CLASSES)
-    return loss
 
 
 def centres_of(loss: nn.Module) -> int:
@@ -91,7 +94,7 @@ def training_lowers_it(part: Part) -> None:
 
 
 def gradients_arrive(part: Part) -> None:
-    """Descriptors and all weights of the loss get a gradient that is not zero."""
+    """Descriptors and all weights of the loss get a gradient that is not zero; with classes, every descriptor."""
     loss = build(part)
     descriptors, labels = batch()
     descriptors.requires_grad_()
@@ -99,34 +102,22 @@ def gradients_arrive(part: Part) -> None:
     leaves = {"the descriptors": descriptors, **dict(loss.named_parameters())}
     for name, leaf in leaves.items():
         require(leaf.grad is not None and bool(leaf.grad.abs().sum() > 0), f"no gradient reaches {name}")
+    if isinstance(loss, ClassificationLoss):
+        left = int((~cast(Tensor, descriptors.grad).any(dim=1)).sum())
+        require(not left, f"no gradient reaches {left} of {len(labels)} descriptors, each of which has a class")
 
 
-def exact_gradients(part: Part) -> str | None:
+def exact_gradients(part: Part) -> None:
     """Gradients in float64 are the slopes that differences measure, unless it says `exact_gradient = False`."""
     if not getattr(LOSSES.get(part.name), "exact_gradient", True):
         raise SkipTest("exact_gradient = False: its gradient is not meant to be its slope")
     loss = build(part).double().eval()
     descriptors, labels = batch()
-    point = descriptors.double().requires_grad_()
-    value = deepcopy(loss)(point, labels)
+    value = deepcopy(loss)(descriptors.double(), labels)
     require(value.dtype == torch.float64, f"float64 descriptors gave a loss in {value.dtype}; keep float64 as it is")
-    value.backward()
-    slope = require_gradient(point, "float64 descriptors")
-    generator = torch.Generator().manual_seed(5)
-    step = 1e-6
-    with torch.no_grad():
-        for _ in range(4):
-            way = torch.randn(point.shape, generator=generator, dtype=torch.float64)
-            ahead, behind = (deepcopy(loss)(point + sign * step * way, labels) for sign in (1, -1))
-            require_close(
-                (slope * way).sum(),
-                (ahead - behind) / (2 * step),
-                "the gradient along a random direction and the measured slope (say exact_gradient = False on the class "
-                "where a weight is detached on purpose)",
-                rtol=1e-4,
-                atol=1e-6,
-            )
-    return None
+    require_exact_gradient(
+        lambda given: deepcopy(loss)(given, labels), [descriptors.double()], step=1e-6, tolerance=1e-4
+    )
 
 
 def cosines_of_one(part: Part) -> None:
@@ -154,47 +145,21 @@ def length_does_not_matter(part: Part) -> None:
     )
 
 
-def autocast(part: Part) -> None:
-    """Under autocast to bfloat16 or float16 it computes in float32, with finite gradients."""
-    descriptors, labels = batch()
-    expected = build(part)(descriptors, labels)
-    for dtype in HALVES:
-        loss, leaf = build(part), descriptors.clone().requires_grad_()
-        with torch.autocast("cpu", dtype=dtype):
-            value = loss(leaf, labels)
-        require(value.dtype == torch.float32, f"under autocast to {dtype} the loss is {value.dtype}, not float32")
-        require_close(value, expected, f"losses under autocast to {dtype} and without")
-        value.backward()
-        require_gradient(leaf, f"the descriptors under autocast to {dtype}")
-
-
-def half_precision(part: Part) -> None:
-    """Descriptors in float16 and bfloat16, also long ones, give nearly the loss of float32, with finite gradients."""
-    descriptors, labels = batch()
-    expected = build(part)(descriptors, labels)
-    for dtype in HALVES:
-        for factor in (1, 1000):
-            loss, leaf = build(part), (factor * descriptors).to(dtype).requires_grad_()
-            value = loss(leaf, labels)
-            of = f"{dtype} descriptors" + (" of length 1000" if factor > 1 else "")
-            require(value.dtype == torch.float32, f"the loss of {of} is {value.dtype}, not float32")
-            require_close(value, expected, f"losses of {of} and of float32", rtol=2e-2, atol=2e-2)
-            value.backward()
-            require_gradient(leaf, of)
-
-
 def input_untouched(part: Part) -> None:
-    """Descriptors and labels are left as they were."""
+    """Descriptors and labels are left as they were, and what belongs to the whole process, as random numbers do."""
     descriptors, labels = batch()
     before = descriptors.clone(), labels.clone()
-    build(part)(descriptors, labels)
+    loss = build(part)
+    with process_state_kept():
+        loss(descriptors, labels)
     require_equal(descriptors, before[0], "descriptors after and before (work on a copy)")
     require_equal(labels, before[1], "labels after and before (work on a copy)")
 
 
 def state_dict(part: Part) -> None:
-    """A new one that loads the state_dict of a used one gives equal losses."""
+    """All that it holds is registered, and a new one that loads the state_dict of a used one gives equal losses."""
     loss = build(part)
+    require_registered(loss)
     descriptors, labels = batch()
     for factor in (1.0, 0.5, -0.5):
         loss(descriptors + factor * descriptors.roll(1, 0), labels)
@@ -205,6 +170,15 @@ def state_dict(part: Part) -> None:
         loss(descriptors, labels),
         "losses after and before a state_dict round trip (state belongs in nn.Parameter or register_buffer)",
     )
+
+
+def devices(part: Part) -> None:
+    """Tensors that it makes lie where its descriptors do, in training and in evaluation."""
+    for training in (True, False):
+        loss = build(part).train(training)
+        descriptors, labels = batch()
+        with as_on_a_device():
+            loss(descriptors, labels)
 
 
 def wrong_labels(part: Part) -> None:
@@ -221,23 +195,6 @@ def wrong_labels(part: Part) -> None:
         cases["label 6 of 6 classes"] = (descriptors, labels + 1, "0 .. 5, got 1 to 6")
     for what, (given, wrong, says) in cases.items():
         require_refusal(partial(loss, given, wrong), what, says=[says])
-
-
-def copies_are_no_pair(part: Part) -> str | None:
-    """A metric loss that is told which rows are of one image, as by batch attention, counts no pair of them."""
-    loss = build(part)
-    if not isinstance(loss, MetricLoss):
-        raise SkipTest("it compares no images with each other")
-    if "images" not in inspect.signature(loss.batch_loss).parameters:
-        return "its batch_loss does not name images: in front of batch attention an image is its own positive"
-    descriptors, _ = batch(4)
-    one_class = torch.zeros(4, dtype=torch.long)
-    require_close(
-        loss(descriptors, one_class, images=one_class),
-        loss(descriptors[:1], one_class[:1]),
-        "the losses of four rows of one image and of one row, neither with a pair",
-    )
-    return None
 
 
 def logits(part: Part) -> None:
@@ -282,7 +239,12 @@ CONTRACT = Contract(
         length_does_not_matter,
         autocast,
         half_precision,
+        any_batch,
+        batch_order,
+        numbers_of_classes,
+        two_batches,
         input_untouched,
+        devices,
         state_dict,
         wrong_labels,
         copies_are_no_pair,

@@ -1,6 +1,5 @@
 """What every pooling head owes."""
 
-from copy import deepcopy
 from typing import cast
 
 import torch
@@ -12,20 +11,22 @@ from retrieval_bench.contracts.expectations import (
     require_close,
     require_equal,
     require_finite,
-    require_gradient,
     require_shape,
 )
 from retrieval_bench.contracts.exporting import require_same_compiled, require_same_exported, require_same_in_onnx
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.placement import as_on_a_device
+from retrieval_bench.contracts.pooling_gradients import every_weight_learns, exact_gradients, finite_gradients
+from retrieval_bench.contracts.pooling_precision import autocast, half_precision
 from retrieval_bench.contracts.pooling_start import starts_from_images
-from retrieval_bench.contracts.tiny_pooling import SIZES, build, inputs, needs_of, sized
+from retrieval_bench.contracts.process_state import process_state_kept
+from retrieval_bench.contracts.registration import require_registered
+from retrieval_bench.contracts.tiny_pooling import SCALES, SIZES, Inputs, build, inputs, needs_of, sized
 from retrieval_bench.methods.registry import create_model
 from retrieval_bench.pooling import POOLINGS, Pooling
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.kinds import KINDS
 
-SCALES = (0.0, 1e-12, 1.0, 1e4, 1e15)
-HALVES = (torch.float16, torch.bfloat16)
 NEEDS = ("earlier stage", "tokens")
 
 
@@ -55,27 +56,7 @@ def any_size(part: Part) -> None:
         out = pooling(*values)
         require_shape(out, (3, pooling.out_channels), f"the result for 3 maps of {size[0]} x {size[1]}")
         require_finite(out, f"the result for {sized(values)}")
-
-
-@torch.no_grad()
-def half_precision(part: Part) -> None:
-    """Results in float16 and bfloat16 are near those in float32, and finite for values of thousands."""
-    pooling = build(part)
-    for dtype in HALVES:
-        halved = deepcopy(pooling).to(dtype)
-        for size in SIZES:
-            values = tuple(value.to(dtype) for value in inputs(pooling, *size))
-            out = halved(*values)
-            require(out.dtype == dtype, f"a map in {dtype} gave a vector in {out.dtype}; return the dtype of the map")
-            exact = pooling(*(value.float() for value in values))
-            require_close(out.float(), exact, f"{sized(values)} in {dtype} and in float32", rtol=3e-2, atol=1e-2)
-        large = tuple(1000 * value for value in values)
-        within = pooling(*(value.float() for value in large)).abs() < torch.finfo(dtype).max / 2
-        require_finite(
-            halved(*large)[within],
-            f"the result for {sized(values)} with values of thousands in {dtype}, which in float32 is in range "
-            "(compute sums and powers in float32)",
-        )
+        require(out.dtype == torch.float32, f"{sized(values)} in float32 gave a vector in {out.dtype}")
 
 
 @torch.no_grad()
@@ -86,24 +67,6 @@ def finite_values(part: Part) -> None:
         for scale in SCALES:
             values = tuple(value * scale for value in inputs(pooling, *size))
             require_finite(pooling(*values), f"the result for {sized(values)} with values of about {scale:g}")
-
-
-def finite_gradients(part: Part) -> None:
-    """Zeros, tiny and huge values give finite gradients."""
-    pooling = build(part)
-    for size in SIZES:
-        for scale in SCALES:
-            values = tuple((value * scale).requires_grad_() for value in inputs(pooling, *size))
-            pooling.zero_grad()
-            # Scaled like the output, so that the sum itself stays in range.
-            (pooling(*values) / max(scale, 1.0)).sum().backward()
-            of = f"for {sized(values)} with values of about {scale:g}"
-            reached = {number: value for number, value in enumerate(values) if value.grad is not None} or {0: values[0]}
-            for number, value in reached.items():
-                require_gradient(value, f"input {number} {of}")
-            for name, parameter in pooling.named_parameters():
-                if parameter.grad is not None:
-                    require_finite(parameter.grad, f"the gradient of {name} {of}")
 
 
 @torch.no_grad()
@@ -118,8 +81,48 @@ def batch_independence(part: Part) -> None:
 
 
 @torch.no_grad()
+def whole_input(part: Part) -> str | None:
+    """All positions and channels of maps, and the class token, can change the result, unless `whole_map` is False."""
+    pooling = build(part)
+    if not pooling.whole_map:
+        return "leaves positions of the map out, as whole_map = False says"
+    values = inputs(pooling, 5, 3, batch=1)
+    for number, value in enumerate(values):
+        for kind, masks in _masks(value).items():
+            change = torch.stack([_changes(pooling, values, number, sign * masks) for sign in (1, -1)]).amax(dim=0)
+            idle = int((change <= 1e-6).sum())
+            require(
+                not idle,
+                f"{idle} of {len(masks)} {kind} of input {number}, raised or lowered one by one, change nothing (say "
+                "whole_map = False on the class where parts of a map are left out on purpose)",
+            )
+    return None
+
+
+def _changes(pooling: Pooling, values: Inputs, number: int, masks: torch.Tensor) -> torch.Tensor:
+    """How far the vector moves, relative to it, where an input is raised by each mask."""
+    # The last row is as it was: beside the others, since rounding may depend on the size of a batch.
+    masks = torch.cat([masks, torch.zeros_like(masks[:1])])
+    batch = [one.expand(len(masks), *one.shape[1:]) for one in values]
+    batch[number] = values[number] + masks * (5 + values[number])
+    found = pooling(*batch)
+    return (found[:-1] - found[-1]).abs().amax(dim=1) / found[-1].abs().amax()
+
+
+def _masks(value: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Of one map: each position, and each channel; of tokens: the class token. Ones there, zeros elsewhere."""
+    if value.ndim == 3:
+        return {"class token": torch.eye(value.shape[1])[:1, :, None]}
+    channels, height, width = value.shape[1:]
+    return {
+        "positions": torch.eye(height * width).view(-1, 1, height, width),
+        "channels": torch.eye(channels)[..., None, None],
+    }
+
+
+@torch.no_grad()
 def same_twice(part: Part) -> None:
-    """The same maps give the same vectors in evaluation mode, and they are left as they were."""
+    """The same maps give the same vectors in evaluation mode, whatever came before, and are left as they were."""
     pooling = build(part)
     values = inputs(pooling, 5, 3)
     before = [value.clone() for value in values]
@@ -127,6 +130,12 @@ def same_twice(part: Part) -> None:
     for number, (value, kept) in enumerate(zip(values, before, strict=True)):
         require_equal(value, kept, f"input {number} after and before it was pooled (work on a copy)")
     require_equal(pooling(*values), first, "the second result and the first (no dropout or state in evaluation)")
+    with process_state_kept():
+        pooling(*values)
+    others = tuple(2 * value.flip(0) for value in values)
+    require_equal(
+        pooling(*others), build(part)(*others), "the result after other maps of that size and the first of a new one"
+    )
 
 
 @torch.no_grad()
@@ -154,8 +163,9 @@ def position_order(part: Part) -> str:
 
 @torch.no_grad()
 def state_dict(part: Part) -> None:
-    """A new one that loads the state_dict of a used one gives equal vectors."""
+    """All that it holds is registered, and a new one that loads the state_dict of a used one gives equal vectors."""
     pooling = build(part)
+    require_registered(pooling)
     torch.manual_seed(1)
     for parameter in pooling.parameters():
         parameter.add_(0.1 * torch.rand_like(parameter))
@@ -183,6 +193,16 @@ def memory_layout(part: Part) -> None:
     require_close(pooling(*last), expected, "maps in channels_last and contiguous")
     cut = tuple(nn.functional.pad(value, (0, 2, 0, 1))[..., :-1, :-2] for value in values)
     require_close(pooling(*cut), expected, "maps that are not contiguous and contiguous ones (.reshape, not .view)")
+
+
+@torch.no_grad()
+def devices(part: Part) -> None:
+    """Tensors that it makes lie where its input does, in training and in evaluation."""
+    for training in (True, False):
+        pooling = build(part).train(training)
+        values = inputs(pooling, 5, 3)
+        with as_on_a_device():
+            pooling(*values)
 
 
 def compiled(part: Part) -> None:
@@ -246,11 +266,16 @@ CONTRACT = Contract(
         any_size,
         finite_values,
         finite_gradients,
+        exact_gradients,
+        every_weight_learns,
         half_precision,
+        autocast,
+        whole_input,
         batch_independence,
         same_twice,
         position_order,
         memory_layout,
+        devices,
         state_dict,
         starts_from_images,
         in_a_method,

@@ -10,6 +10,7 @@ import torch
 from retrieval_bench.contracts.contract import Contract, Part
 from retrieval_bench.contracts.expectations import require, require_equal, require_finite, require_refusal
 from retrieval_bench.contracts.options import require_docstring, require_options
+from retrieval_bench.contracts.process_state import process_state_kept
 from retrieval_bench.contracts.toy_retrieval import QUERIES, ROWS, Problem, model_for, problem, shuffled, tensors
 from retrieval_bench.reranking import RERANKERS, Reranker
 from retrieval_bench.settings.errors import InputError
@@ -128,21 +129,31 @@ def short_rankings(part: Part) -> None:
 
 
 def input_untouched(part: Part) -> None:
-    """Ranking, queries and database are left as they were."""
+    """Ranking, queries and database are left as they were, and what belongs to the whole process."""
     reranker, given = built(part)
     before = [one.clone() for one in leaves(given)]
-    reranker(*given)
+    with process_state_kept():
+        reranker(*given)
     for one, kept in zip(leaves(given), before, strict=True):
         require_equal(one, kept, "ranking, query or database after and before (work on copies)")
 
 
 def same_twice(part: Part) -> None:
-    """The same input gives the same ranking, of the same object and of another."""
+    """The same input gives the same ranking, of the same object, of another, and of one that has seen other input."""
     reranker, given = built(part)
     first, second, other = reranker(*given), reranker(*given), build(part, TOP)(*given)
     for what, found in (("a second call", second), ("another object", other)):
         require_equal(found.indices, first.indices, f"rows of {what} and of the first call (seed what is random)")
         require_equal(found.scores, first.scores, f"scores of {what} and of the first call (seed what is random)")
+    ranking, query, database = given
+    turned = list(database)[::-1]
+    other_database = turned if isinstance(database, list) else torch.stack(turned)
+    expected = build(part, TOP)(ranking, query, other_database)
+    require_equal(
+        reranker(ranking, query, other_database).indices,
+        expected.indices,
+        "rows after a call with another database and of a new object (what is kept belongs to one database)",
+    )
 
 
 def order_of_queries(part: Part) -> None:

@@ -8,6 +8,7 @@ from retrieval_bench.pooling import POOLINGS, Pooling
 
 C, EARLIER = 16, 12
 SIZES = ((1, 1), (1, 7), (5, 3), (8, 8))
+SCALES = (0.0, 1e-12, 1.0, 1e4, 1e15)
 
 Inputs = tuple[Tensor, ...]
 

@@ -30,6 +30,9 @@ class Pooling(nn.Module, ABC):
             none are refused.
         order_matters: whether the result depends on where in the map a value stands. Where it is declared, the contract
             tests hold it; None declares nothing.
+        whole_map: whether every position and channel of a map can change the result, as contract tests ask; not where
+            some are left out on purpose.
+        exact_gradient: whether its gradient is its slope, as contract tests ask; not where something is detached.
         start_images: how many training images `start_from` would see; 0: it is never called. An instance may say
             otherwise than its class.
     """
@@ -37,6 +40,8 @@ class Pooling(nn.Module, ABC):
     out_channels: int
     needs: ClassVar[tuple[Need, ...]] = ()
     order_matters: ClassVar[bool | None] = None
+    whole_map: ClassVar[bool] = True
+    exact_gradient: ClassVar[bool] = True
     start_images: int = 0
 
     @abstractmethod

@@ -16,6 +16,7 @@ class ClassToken(Pooling):
 
     needs: ClassVar[tuple[Need, ...]] = ("tokens",)
     order_matters: ClassVar[bool | None] = False
+    whole_map: ClassVar[bool] = False
 
     def __init__(self, in_channels: int, token_channels: int):
         super().__init__()

@@ -54,7 +54,7 @@ def test_a_part_of_ones_own_that_is_right(write, capsys):
     for which in contracts.check_names("pooling"):
         assert which in shown
     assert "FAILED" not in shown
-    assert "15 checks passed" in shown
+    assert f"{len(contracts.check_names('pooling'))} checks passed" in shown
     assert "--fast left out: inductor, onnx" in shown
 
 
@@ -101,4 +101,4 @@ def test_what_is_left_out_is_told(capsys):
     shown = capsys.readouterr().out
     assert "skipped" in shown
     assert "it has no classes" in shown
-    assert "15 checks passed, 1 skipped" in shown
+    assert f"{len(contracts.check_names('loss')) - 1} checks passed, 1 skipped" in shown

@@ -139,7 +139,7 @@ WRONG = [
     (ForgottenState, {"state-dict"}, "losses after and before a state_dict round trip"),
     (ChangesInput, {"input-untouched"}, "descriptors after and before (work on a copy)"),
     (Detached, {"gradients-arrive"}, "no gradient reaches the descriptors"),
-    (Weighted, {"exact-gradients"}, "say exact_gradient = False on the class where a weight is detached on purpose"),
+    (Weighted, {"exact-gradients"}, "say exact_gradient = False on the class where something is detached on purpose"),
     (Vector, {"builds"}, "the loss of 24 descriptors has shape (24,), not ()"),
     (Sampled, {"sampler"}, "sampler = 'balanced'; there are shuffle"),
     (Division, {"zero-descriptors"}, "holds NaN"),

@@ -119,6 +119,26 @@ class Pair(Right):
         return found.indices, found.scores
 
 
+class Remembering(Right):
+    """Keeps the first database of a size for all others."""
+
+    kept: Any = None
+
+    def __call__(self, ranking: Ranking, query: Any, database: Any) -> Ranking:
+        found = super().__call__(ranking, query, database)
+        if self.kept is None or self.kept.shape != database.shape:
+            self.kept = database.clone()
+        return super().__call__(ranking, query, self.kept) if len(found) else found
+
+
+class Seeding(Right):
+    """Seeds the whole process."""
+
+    def __call__(self, ranking: Ranking, query: Any, database: Any) -> Ranking:
+        torch.manual_seed(0)
+        return super().__call__(ranking, query, database)
+
+
 WRONG = [
     (Rising, {"sorted-scores"}, "the scores of query 0 rise from"),
     (Twice, {"permutation"}, "has a row twice"),
@@ -126,6 +146,8 @@ WRONG = [
     (Everything, {"only-candidates-move"}, "rows from place 5 on after and before, with top_k=5"),
     (ChangesInput, {"input-untouched"}, "ranking, query or database after and before (work on copies)"),
     (Random, {"same-twice"}, "scores of a second call and of the first call (seed what is random)"),
+    (Remembering, {"same-twice"}, "rows after a call with another database and of a new object"),
+    (Seeding, {"input-untouched"}, "it changes torch's random numbers"),
     (Crossed, {"order-of-queries"}, "rows with queries in the order 2, 0, 1 and in 0, 1, 2"),
     (Trusting, {"wrong-inputs", "wrong-entries"}, "no queries (None) raised TypeError"),
     (Hasty, {"short-rankings"}, "raised IndexError"),
