@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from retrieval_bench.pooling.attentive import positive_scores
 from retrieval_bench.pooling.base import Pooling, register_pooling
+from retrieval_bench.pooling.option_checks import check_counts
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.settings.errors import InputError, nearest
 
@@ -65,8 +66,7 @@ class DelfPooling(Pooling):
         over: Literal["mean", "sum", "weights"] = "mean",
     ):
         super().__init__()
-        if attention_dim < 1:
-            raise InputError(f"pooling.attention_dim must be at least 1, got {attention_dim}")
+        check_counts(attention_dim=attention_dim)
         for option, value, known in (("descriptors", descriptors, ("unit", "raw")), ("over", over, OVER)):
             if value not in known:
                 raise InputError(nearest(str(value), known, noun=f"value of pooling.{option}"))

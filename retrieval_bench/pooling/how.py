@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.full_precision import outside_autocast
+from retrieval_bench.pooling.option_checks import check_counts
 from retrieval_bench.pooling.precision import at_least_float32
 from retrieval_bench.settings.errors import InputError
 
@@ -113,8 +114,7 @@ class HowPooling(Pooling):
         super().__init__()
         if smoothing < 1 or smoothing % 2 == 0:
             raise InputError(f"pooling.smoothing, the side of a window, must be odd and at least 1, got {smoothing}")
-        if dim is not None and dim < 1:
-            raise InputError(f"pooling.dim must be at least 1, got {dim}")
+        check_counts(dim=1 if dim is None else dim)
         self.out_channels = dim or in_channels
         self.smoothing = smoothing
         self.start_images = 0 if dim is None else 5000

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.full_precision import outside_autocast
 from retrieval_bench.pooling.kmeans import CHUNK, k_means, squared_distances
+from retrieval_bench.pooling.option_checks import check_counts, check_positive
 from retrieval_bench.pooling.precision import at_least_float32
-from retrieval_bench.settings.errors import InputError
 
 PER_IMAGE = 100
 """Descriptors of one image from which the centres start."""
@@ -98,11 +98,8 @@ class NetVLAD(Pooling):
 
     def __init__(self, in_channels: int, clusters: int = 64, cluster_dim: int | None = 128, alpha: float | None = None):
         super().__init__()
-        for option, value in (("clusters", clusters), ("cluster_dim", cluster_dim)):
-            if value is not None and value < 1:
-                raise InputError(f"pooling.{option} must be at least 1, got {value}")
-        if alpha is not None and not 0 < alpha < float("inf"):
-            raise InputError(f"pooling.alpha must be positive and finite, got {alpha}")
+        check_counts(clusters=clusters, cluster_dim=1 if cluster_dim is None else cluster_dim)
+        check_positive(alpha=1.0 if alpha is None else alpha)
         dim = in_channels if cluster_dim is None else cluster_dim
         self.out_channels = clusters * dim
         self.alpha = alpha

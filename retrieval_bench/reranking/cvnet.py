@@ -73,6 +73,8 @@ class Cvnet(Reranker):
         for name, number in (("top_k", top_k), ("chunk", chunk)):
             if number < 1:
                 raise InputError(f"{name} must be at least 1, got {number}")
+        if cache_bytes < 0:
+            raise InputError(f"cache_bytes must be 0 (keep no pyramid) or more, got {cache_bytes}")
         if not 0 <= mix < float("inf"):
             raise InputError(f"mix must be 0 or more, got {mix}")
         if (protocol == "published") != (ground_truth is not None):

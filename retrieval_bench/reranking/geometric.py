@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.reranking.base import Reranker, check_inputs, register_reranker
+from retrieval_bench.reranking.device import device_named
 from retrieval_bench.reranking.geometry.estimator import Transform, create_estimator
 from retrieval_bench.reranking.matching import match_descriptors
 from retrieval_bench.reranking.threads import one_thread_each
@@ -128,7 +129,7 @@ class Geometric(Reranker):
         self.junk = junk
         self.junk_rows = junk_rows
         self._reading = Lock()
-        self.device = None if device is None else torch.device(device)
+        self.device = device_named(device)
 
     @property
     def uses_ground_truth(self) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.reranking.base import Reranker, check_inputs, register_reranker
+from retrieval_bench.reranking.device import device_named
 from retrieval_bench.reranking.threads import one_thread_each
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.values.ranking import Ranking
@@ -182,7 +183,7 @@ class SuperGlobalReranker(Reranker):
         self.top_m = self.top_k = top_m
         self.k = k
         self.beta = beta
-        self.device = None if device is None else torch.device(device)
+        self.device = device_named(device)
 
     def __call__(self, ranking: Ranking, query: Any, database: Any) -> Ranking:
         check_inputs(ranking, query, database, needs="a (Q, D) or (N, D) matrix of descriptors")

@@ -279,6 +279,7 @@ class Incomplete(Scaled):
         ({"chunk": 0}, "chunk must be at least 1"),
         ({"mix": -1.0}, "mix must be 0 or more"),
         ({"mix": float("nan")}, "mix must be 0 or more"),
+        ({"cache_bytes": -1}, "cache_bytes must be 0"),
         ({"protocol": "publised"}, "published"),
         ({"protocol": "published"}, "needs ground_truth"),
         ({"ground_truth": []}, "takes no ground_truth"),

@@ -170,8 +170,8 @@ def _check(
     for name, values, least in (("depths", depths, 1), ("widths", widths, 2)):
         if min(values) < least:
             raise InputError(f"{name} of ultron must be at least {least}, got {tuple(values)}")
-    if mlp_ratio <= 0:
-        raise InputError(f"mlp_ratio of ultron must be positive, got {mlp_ratio}")
+    if not 1 <= mlp_ratio * min(widths) < float("inf"):
+        raise InputError(f"mlp_ratio of ultron must leave a hidden channel of {min(widths)}, got {mlp_ratio}")
     if not 0 <= drop_path < 1:
         raise InputError(f"drop_path of ultron must lie in 0 .. 1, got {drop_path}")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from retrieval_bench.pooling.base import Pooling, register_pooling
 from retrieval_bench.pooling.gem import exponent, generalised_mean
+from retrieval_bench.pooling.option_checks import check_counts
 from retrieval_bench.pooling.spca.context import SpatialContext
 from retrieval_bench.pooling.spca.fusers import FUSERS
 from retrieval_bench.settings.errors import InputError, nearest
@@ -52,10 +53,7 @@ class SpcaPooling(Pooling):
         learnable: bool = False,
     ):
         super().__init__()
-        sizes = {"codebook_size": codebook_size, "local_dim": local_dim, "powers": powers, "heads": heads}
-        for key, value in sizes.items():
-            if value < 1:
-                raise InputError(f"pooling.{key} must be at least 1, got {value}")
+        check_counts(codebook_size=codebook_size, local_dim=local_dim, powers=powers, heads=heads)
         if fuser not in FUSERS:
             raise InputError(nearest(str(fuser), FUSERS, noun="value of pooling.fuser"))
         kind = FUSERS[fuser]

@@ -193,6 +193,8 @@ def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         ({"widths": [16, 32, 64, 100]}, "head_width=32 does not divide a width of 100"),
         ({"drop_path": 1.0}, "drop_path"),
         ({"mlp_ratio": 0}, "mlp_ratio"),
+        ({"mlp_ratio": 0.001}, "mlp_ratio of ultron must leave a hidden channel"),
+        ({"mlp_ratio": float("nan")}, "mlp_ratio"),
         ({"thresholds": "quantile"}, "did you mean 'quantiles'"),
         ({"gates": "none"}, "did you mean 'gate'"),
     ],
