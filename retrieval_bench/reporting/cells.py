@@ -24,11 +24,13 @@ class Cell:
         text: the figure or name.
         aside: what qualifies it and is printed smaller, such as its interval.
         mark: the letter of a note below the table.
+        best: whether it is the best of its column and printed bold.
     """
 
     text: str
     aside: str = ""
     mark: str = ""
+    best: bool = False
 
     @property
     def plain(self) -> str:

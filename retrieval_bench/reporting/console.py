@@ -84,6 +84,8 @@ def _print_table(table: Table | None, console: Console) -> None:
 
 def _text(cell: Cell) -> Text:
     text = Text(cell.text)
+    if cell.best:
+        text.stylize("bold")
     if cell.mark:
         text.append(cell.mark, style="bold yellow")
     if cell.aside:

@@ -19,6 +19,7 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "→": r"$\rightarrow$",
@@ -35,7 +36,7 @@ def paste_markdown(table: Table) -> str:
     lines = [
         _markdown_row([_markdown_text(head) for head in heads]),
         _markdown_row(["---:" if column.numeric else ":---" for column in table.columns]),
-        *(_markdown_row([_markdown_text(cell.plain) for cell in row]) for row in table.rows),
+        *(_markdown_row([_markdown_cell(cell) for cell in row]) for row in table.rows),
     ]
     if table.notes:
         lines += ["", *(f"{_markdown_text(note)}  " for note in table.notes)]
@@ -57,7 +58,7 @@ def paste_latex(table: Table) -> str:
         lines += [" & ".join(heads) + r" \\", " ".join(rules)]
     lines.append(" & ".join(_latex_text(column.name) for column in table.columns) + r" \\")
     lines.append(r"\midrule")
-    lines += [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
+    lines += [_latex_row([_latex_cell(cell) for cell in row]) for row in table.rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -88,11 +89,23 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"([\\|*_`<])", r"\\\1", " ".join(text.split()))
 
 
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown_text(cell.plain)
+    return text.replace(cell.text, f"**{cell.text}**", 1) if cell.best else text
+
+
 def _latex_text(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    line = " & ".join(cells)
+    # After the row before, a bracket would be the space to skip and a star would forbid a page break.
+    return ("{}" if line.startswith(("[", "*")) else "") + line + r" \\"
 
 
 def _latex_cell(cell: Cell) -> str:
     mark = f"$^{{{_latex_text(cell.mark.strip(' ()'))}}}$" if cell.mark else ""
     aside = rf" {{\scriptsize {_latex_text(cell.aside)}}}" if cell.aside else ""
-    return _latex_text(cell.text) + mark + aside
+    text = _latex_text(cell.text)
+    return (rf"\textbf{{{text}}}" if cell.best else text) + mark + aside

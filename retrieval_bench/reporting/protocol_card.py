@@ -1,8 +1,9 @@
 """The protocol card in words: what a reader must know before comparing the figure."""
 
 from retrieval_bench.reporting.cells import Cell, Column, Table
-from retrieval_bench.reporting.comparability import shown
+from retrieval_bench.reporting.comparability import DIGEST_LETTERS, shown
 from retrieval_bench.reporting.part_lines import part_text, parts_of
+from retrieval_bench.settings.card import ProtocolCard
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.record import RunRecord
@@ -28,8 +29,6 @@ _PROTOCOL_WORDS = {
 def compact_card(record: RunRecord) -> Table:
     """The lines that move mAP most, for the console."""
     card, protocol = record.card, record.card.protocol
-    size = "whole size" if protocol.image_size is None else f"longest side {protocol.image_size} px, {protocol.resize}"
-    cut = "all rows ranked" if card.truncated_at is None else f"only the first {card.truncated_at} rows ranked"
     reranking = f"{card.reranking}, {card.reranked} candidates" if card.reranked else card.reranking
     return _table(
         [
@@ -37,10 +36,10 @@ def compact_card(record: RunRecord) -> Table:
             ("ground truth", f"{shown(card.ground_truth_digest)}; {card.queries} queries, {card.database} database"),
             ("query crop", card.query_crop),
             ("pixel values", str(Normalisation.of(protocol, card.normalisation))),
-            ("size", f"{size}; query crops: {protocol.query_size}"),
+            ("size", f"{_size(protocol)}; query crops: {protocol.query_size}"),
             ("scales", f"{shown(protocol.scales)}; {protocol.merge}"),
             ("whitening", card.whitening),
-            ("search", f"{card.search}; {cut}"),
+            ("search", f"{card.search}; {_cut(card)}"),
             ("re-ranking", reranking),
             *((kind, part_text(record, kind)) for kind in _told_parts(record)),
             ("training set", card.train_set),
@@ -93,6 +92,25 @@ def provenance_table(record: RunRecord) -> Table:
     parts = [(kind, part_text(record, kind)) for kind in parts_of(record)]
     rows = tuple((Cell(label), Cell(text)) for label, text in [*made, *parts, *record.provenance.items()])
     return Table("Provenance", (Column("", numeric=False), Column("", numeric=False)), rows)
+
+
+def protocol_line(card: ProtocolCard) -> str:
+    """What a figure must not be quoted without, in one line: images, ground truth, sizes, scales, whitening, search."""
+    protocol = card.protocol
+    return (
+        f"Protocol: {card.dataset} ({card.images}; ground truth {card.ground_truth_digest[:DIGEST_LETTERS]}), "
+        f"{card.queries} queries, {card.database} database images; query crop: {card.query_crop}; {_size(protocol)}, query crops "
+        f"{protocol.query_size}; scales {shown(protocol.scales)}, merged by {protocol.merge}; whitening: "
+        f"{card.whitening}; {_cut(card)}; {card.tie_rule}."
+    )
+
+
+def _size(protocol: Protocol) -> str:
+    return "whole size" if protocol.image_size is None else f"longest side {protocol.image_size} px, {protocol.resize}"
+
+
+def _cut(card: ProtocolCard) -> str:
+    return "all rows ranked" if card.truncated_at is None else f"only the first {card.truncated_at} rows ranked"
 
 
 def _told_parts(record: RunRecord) -> list[str]:

@@ -4,13 +4,23 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from retrieval_bench.reporting.best import best_note, with_best
 from retrieval_bench.reporting.cells import NOTHING, Cell, Column, Table, percent, quantity
 from retrieval_bench.reporting.comparability import card_differences, reference_card
-from retrieval_bench.reporting.tables import card_warnings, letter, probability, stage_label, whose_difference
+from retrieval_bench.reporting.protocol_card import protocol_line
+from retrieval_bench.reporting.tables import (
+    card_warnings,
+    comparable_kind,
+    letter,
+    probability,
+    stage_label,
+    warning_notes,
+    whose_difference,
+)
 from retrieval_bench.settings.record import LEVELS, RunRecord, Stage
 
 COSTS = (
@@ -93,7 +103,8 @@ def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ())
     tested = any(p is not None for row in rows for p in row.p_values)
     letters: dict[str, str] = {}
     warnings: dict[str, list[str]] = {}
-    cells = []
+    cells: list[tuple[Cell, ...]] = []
+    kinds: list[Hashable | None] = []
     for row in rows:
         found = list(row.records.values())
         differing = {
@@ -119,6 +130,7 @@ def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ())
                     *(_cost_cell(found, cost) for cost, _, _ in costs),
                 )
             )
+            kinds.append(comparable_kind(found[0], stages[0], list(differing)) if stages else "")
     columns = (
         *(Column(name.capitalize(), numeric=False) for name in _dimensions(rows)),
         *([Column("Dataset", numeric=False)] if several_datasets else []),
@@ -129,8 +141,17 @@ def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ())
         *(Column(_SHORT_UNITS.get(unit, unit), heading) for _, heading, unit in costs),
     )
     differences = [f"({mark}) {whose_difference(difference)}: {difference}" for difference, mark in letters.items()]
-    below = (SPREAD_NOTE, *([TEST_NOTE] if tested else []), *differences, *notes, *_warned(warnings, len(rows)))
-    return Table(title, columns, tuple(cells), below)
+    best = with_best(cells, [place for place, column in enumerate(columns) if column.group == "mAP"], kinds)
+    below = (
+        SPREAD_NOTE,
+        *best_note(best, kinds),
+        *([TEST_NOTE] if tested else []),
+        *(protocol_line(card) for card in reference.values()),
+        *differences,
+        *notes,
+        *warning_notes(warnings, len(rows)),
+    )
+    return Table(title, columns, best, below)
 
 
 def study_csv(rows: Sequence[StudyRow]) -> str:
@@ -215,13 +236,6 @@ def _cost(record: RunRecord, name: str) -> float | None:
 def _cost_cell(records: Sequence[RunRecord], name: str) -> Cell:
     mean = spread([_cost(record, name) for record in records]).mean
     return Cell(NOTHING if mean is None else quantity(mean))
-
-
-def _warned(warnings: Mapping[str, Sequence[str]], rows: int) -> list[str]:
-    return [
-        f"! {'all rows' if len(where) == rows > 1 else '; '.join(where)}: {warning}"
-        for warning, where in warnings.items()
-    ]
 
 
 def _csv(lines: Sequence[Sequence[object]]) -> str:

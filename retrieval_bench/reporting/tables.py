@@ -1,11 +1,13 @@
 """Records -> tables: pure functions, no output."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from string import ascii_lowercase
 
+from retrieval_bench.reporting.best import best_note, with_best
 from retrieval_bench.reporting.cells import NOTHING, Cell, Column, Table, interval, percent, quantity
 from retrieval_bench.reporting.comparability import card_differences, reference_card
 from retrieval_bench.reporting.part_lines import distinct_titles
+from retrieval_bench.reporting.protocol_card import protocol_line
 from retrieval_bench.settings.record import LEVELS, RunRecord, Stage
 
 STAGE_LABELS = {"global": "before re-ranking", "reranked": "after re-ranking"}
@@ -13,6 +15,7 @@ TEST_NOTE = (
     "p: Medium AP of the queries against the first row, two-sided paired permutation test, corrected after Holm for "
     "the number of rows."
 )
+NOT_COMPARABLE = "not comparable"
 INTERVAL_NOTE = "mAP in percent, in brackets its 95 % bootstrap interval over queries."
 
 
@@ -113,17 +116,18 @@ def comparison_table(
     cards = [record.card for record in records]
     reference = reference_card(cards) if cards else None
     letters: dict[str, str] = {}
-    notes = [INTERVAL_NOTE]
-    warnings = []
+    warnings: dict[str, list[str]] = {}
     cuts = _cuts(records)
     several_datasets = len({record.dataset for record in records}) > 1
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
+    kinds: list[Hashable | None] = []
     titles = distinct_titles(records)
     for run, (record, title) in enumerate(zip(records, titles, strict=True)):
         differences = card_differences(record.card, reference) if reference else []
         own = letters.setdefault("; ".join(differences), letter(len(letters))) if differences else ""
         said = card_warnings(record)
-        warnings += [f"! {title}: {warning}" for warning in said]
+        for warning in said:
+            warnings.setdefault(warning, []).append(title)
         mark = " ".join(part for part in (own, "!" if said else "") if part)
         for number, stage in enumerate(record.stages):
             name = (Cell(title, mark=f" ({mark})" if mark else ""),)
@@ -131,9 +135,7 @@ def comparison_table(
             precision = (_precision_cell(stage, "medium", cut) for cut in cuts)
             test = (Cell(probability(p_values[run][number])),) if p_values else ()
             rows.append((*name, *where, Cell(stage_label(stage, record)), *_map_cells(stage), *test, *precision))
-    if p_values:
-        notes.append(TEST_NOTE)
-    notes += [f"({mark}) {whose_difference(difference)}: {difference}" for difference, mark in letters.items()]
+            kinds.append(comparable_kind(record, stage, differences))
     columns = (
         Column("Run", numeric=False),
         *((Column("Dataset", numeric=False),) if several_datasets else ()),
@@ -142,9 +144,40 @@ def comparison_table(
         *((Column("p", "vs first"),) if p_values else ()),
         *(Column(f"@{cut}", "mP Medium") for cut in cuts),
     )
-    return Table(
-        "Runs side by side", columns, tuple(rows), (*notes, *warnings, *(f"Missing: {one}" for one in missing))
+    figures = [place for place, column in enumerate(columns) if column.group in ("mAP", "mP Medium")]
+    best = with_best(rows, figures, kinds)
+    notes = (
+        INTERVAL_NOTE,
+        *best_note(best, kinds),
+        *((TEST_NOTE,) if p_values else ()),
+        *((protocol_line(reference),) if reference else ()),
+        *(f"({mark}) {whose_difference(difference)}: {difference}" for difference, mark in letters.items()),
+        *warning_notes(warnings, len(records)),
+        *(f"Missing: {one}" for one in missing),
     )
+    place = "" if several_datasets or not records else f" on {records[0].dataset}"
+    return Table(f"Runs side by side{place}", columns, best, notes)
+
+
+def comparable_kind(record: RunRecord, stage: Stage, differences: Sequence[str]) -> str | None:
+    """What a row may be compared with: the rows of its dataset; None where its figures are of another task, or where
+    ground truth chose its candidates."""
+    other = bool(differences) and whose_difference("; ".join(differences)) == NOT_COMPARABLE
+    helped = record.card.ground_truth_in_candidates and stage.name != "global"
+    return None if other or helped else record.dataset
+
+
+def warning_notes(warnings: Mapping[str, Sequence[str]], rows: int) -> list[str]:
+    """Notes of warnings, each once.
+
+    Args:
+        warnings: each with the rows that it is about.
+        rows: how many there are.
+    """
+    return [
+        f"! {'all rows' if len(where) == rows > 1 else '; '.join(where)}: {warning}"
+        for warning, where in warnings.items()
+    ]
 
 
 def probability(p: float | None) -> str:
@@ -157,7 +190,7 @@ def probability(p: float | None) -> str:
 def whose_difference(differences: str) -> str:
     """What differing cards mean: a method's own protocol is part of it; anything else makes figures of another task."""
     own = all(phrase.startswith("protocol.") for phrase in differences.split("; "))
-    return "under a protocol of its own" if own else "not comparable"
+    return "under a protocol of its own" if own else NOT_COMPARABLE
 
 
 def card_warnings(record: RunRecord) -> list[str]:

@@ -51,9 +51,23 @@ def test_special_letters_survive():
     table = Table("t", (Column("Run", numeric=False), Column("mAP")), ((Cell(name, mark=" (a)"), Cell("—")),))
     assert markdown_cells(paste_markdown(table).splitlines()[2]) == [f"{name} (a)", "—"]
     row = paste_latex(table).splitlines()[-3]
-    assert row.startswith(r"50\% of \$x\_1\$ \& \{a\} | \#2 \textbackslash{} \textasciitilde{} \textasciicircum{} ")
+    assert row.startswith(
+        r"50\% of \$x\_1\$ \& \{a\} \textbar{} \#2 \textbackslash{} \textasciitilde{} \textasciicircum{} "
+    )
     assert row.endswith(r"$^{a}$ & -- \\")
     assert len(UNPAIRED_DOLLAR.findall(row)) == 2
+
+
+def test_the_best_is_bold():
+    table = Table("t", (Column("Run", numeric=False), Column("mAP")), ((Cell("x"), Cell("1.00", "[0, 2]", best=True)),))
+    assert r"x & \textbf{1.00} {\scriptsize [0, 2]} \\" in paste_latex(table)
+    assert paste_markdown(table).splitlines()[2] == "| x | **1.00** [0, 2] |"
+
+
+@pytest.mark.parametrize("name", ["[mine] GeM", "*GeM"])
+def test_a_name_that_latex_would_take_for_an_argument_of_the_row_before(name):
+    table = Table("t", (Column("Run", numeric=False),), ((Cell("x"),), (Cell(name),)))
+    assert paste_latex(table).splitlines()[-3] == rf"{{}}{name} \\"
 
 
 def test_csv_has_a_line_per_figure_in_full_precision(make_record, make_stage):

@@ -146,3 +146,34 @@ def test_missing_runs_are_named_in_the_notes(make_record):
     table = comparison_table([make_record()], missing=["cfcd: out of memory"])
     assert table.notes[-1] == "Missing: cfcd: out of memory"
     assert not any("Missing" in note for note in comparison_table([make_record()]).notes)
+
+
+def bold(table):
+    return [[cell.text for cell in row if cell.best] for row in table.rows]
+
+
+def test_the_best_of_comparable_rows_is_bold(make_record, make_stage, make_card):
+    low, high = (make_record(title=title, stages=[make_stage(shift=shift)]) for title, shift in (("x", 0), ("y", 0.1)))
+    assert bold(comparison_table([low, high])) == [[], ["81.23", "61.23", "41.23", "71.23", "66.23", "61.23"]]
+    cut = high.model_copy(update={"card": make_card(truncated_at=100)})
+    helped = high.model_copy(
+        update={"card": make_card(ground_truth_in_candidates=True), "stages": [make_stage("reranked", 0.2)]}
+    )
+    for other in (cut, helped):
+        table = comparison_table([low, low.model_copy(update={"title": "z"}), other])
+        assert bold(table)[-1] == []
+        assert len(bold(table)[0]) == 6
+    assert bold(comparison_table([low])) == [[]]
+
+
+def test_a_comparison_names_its_dataset_and_protocol(make_record):
+    table = comparison_table([make_record(), make_record(title="GeM")])
+    assert table.title == "Runs side by side on synthetic"
+    (line,) = [note for note in table.notes if note.startswith("Protocol: ")]
+    for fact in ("ground truth 0123456789ab)", "12 queries, 400 database images", "256 px", "0.7071, 1, 1.414", "all"):
+        assert fact in line
+
+
+def test_a_warning_of_all_rows_is_said_once(make_record, make_card):
+    warned = [make_record(title=title, card=make_card(warnings=["untrained"])) for title in "xy"]
+    assert [note for note in comparison_table(warned).notes if note.startswith("!")] == ["! all rows: untrained"]
