@@ -155,6 +155,9 @@ def parser() -> argparse.ArgumentParser:
 
     made = add("report", "runs:report", "print records and write their pages again; unfinished runs are left out")
     made.add_argument("runs", nargs="*", metavar="RUN", help="run folders; none: the latest run")
+    made.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="keep the comparison of several RUNs there: page, LaTeX, CSV"
+    )
 
     made = add("list", "parts:list_parts", "the parts there are, or the settings")
     made.add_argument("kind", choices=LISTED)

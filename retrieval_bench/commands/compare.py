@@ -1,6 +1,8 @@
 """``compare``."""
 
 import argparse
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +22,7 @@ def compare(arguments: argparse.Namespace) -> None:
     """
     from retrieval_bench.bench import check_runs, naming, run
     from retrieval_bench.recording.comparing import p_values
+    from retrieval_bench.reporting.comparison_page import write_comparison
     from retrieval_bench.reporting.console import side_by_side
     from retrieval_bench.settings.record import read_record
     from retrieval_bench.studies.running import RunsFailedError
@@ -54,8 +57,24 @@ def compare(arguments: argparse.Namespace) -> None:
         for record, title in zip(records, row_titles(made, titles), strict=True)
     ]
     missing = [f"{name}: {one_line(error)}" for name, error in failures.items()]
-    print_table(output(), side_by_side(rows, p_values(shown), missing))
+    tested, console = p_values(shown), output()
+    print_table(console, side_by_side(rows, tested, missing))
+    place = comparison_folder(next(iter(wanted.values())).runs, shown)
+    page = write_comparison(place, dict(zip(shown, rows, strict=True)), tested, missing)
+    console.print(f"\nreport: {page}", highlight=False, soft_wrap=True)
     if first is not None:
         raise RunsFailedError(
             f"{len(failures)} of {len(entries)} runs ({', '.join(failures)}); the same command tries them again"
         ) from first
+
+
+def comparison_folder(runs: Path, shown: Sequence[Path]) -> Path:
+    """Where the page of a comparison goes: the same runs in the same order have the same folder.
+
+    Args:
+        runs: folder of all runs.
+        shown: run folders.
+    """
+    names = [folder.name for folder in shown]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    return runs / "comparisons" / f"{max(names)[: len('20250101-120000')]}-{digest}"

@@ -81,9 +81,10 @@ def report(arguments: argparse.Namespace) -> None:
     """Write the pages of run folders again; several are also shown side by side, without those that are unfinished.
 
     Raises:
-        InputError: none of the folders holds a finished run.
+        InputError: none of the folders holds a finished run, or one alone cannot be compared.
     """
     from retrieval_bench.recording.comparing import p_values
+    from retrieval_bench.reporting.comparison_page import write_comparison
     from retrieval_bench.reporting.console import print_record, side_by_side
     from retrieval_bench.reporting.page import write_report
     from retrieval_bench.settings.record import RunRecord, read_record
@@ -101,10 +102,16 @@ def report(arguments: argparse.Namespace) -> None:
     if not found:
         raise InputError(f"none of these {len(named)} folders holds a finished run; name run folders")
     folders, records = list(found), list(found.values())
+    if arguments.into is not None and len(records) == 1:
+        raise InputError("--into keeps the comparison of several runs; name at least two finished ones")
     if len(records) == 1:
         print_record(records[0], console)
     else:
-        print_table(console, side_by_side(records, p_values(folders)))
+        tested = p_values(folders)
+        print_table(console, side_by_side(records, tested))
+        if arguments.into is not None:
+            page = write_comparison(arguments.into, found, tested)
+            console.print(f"comparison: {page}", highlight=False, soft_wrap=True)
     for folder in folders:
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
 

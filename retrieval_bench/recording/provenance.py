@@ -26,18 +26,19 @@ PACKAGES = (
 )
 
 
-def provenance(seed: int, device: str, content: Content | None = None) -> dict[str, str]:
+def provenance(seed: int, device: str, content: Content | None = None, code: str | None = None) -> dict[str, str]:
     """What has to be the same for a rerun to give the same record.
 
     Args:
         seed: of the run.
         device: where it computed, ``"cpu"`` or ``"cuda"``.
         content: of its files and dataset when it began; None: it names none.
+        code: `commit` when it began; None: as of now.
     """
     content = content or Content()
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": _commit(),
+        "command": _command(),
+        "commit": commit() if code is None else code,
         "python": platform.python_version(),
         **{name: found for name in PACKAGES if (found := _version(name))},
         "system": f"{platform.system()} {platform.machine()}",
@@ -56,16 +57,27 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str:
-    """The commit of the checkout, with ``+changes`` where files differ from it."""
-    folder = Path(__file__).parent
+def commit() -> str:
+    """The commit of the checkout that this code runs from, with ``+changes`` where files of it differ or are new.
+
+    An installed copy has none, though it may lie inside another project's checkout.
+    """
+    package = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=package, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=folder, capture_output=True, text=True
-        ).stdout
+        git("ls-files", "--error-unmatch", str(Path(__file__).relative_to(package)))
+        found = git("rev-parse", "--short=12", "HEAD")
+        changes = git("status", "--porcelain", "--untracked-files=no") or git("status", "--porcelain", ".")
     except (OSError, subprocess.CalledProcessError):
         return "not a checkout"
-    return f"{commit}+changes" if changes.strip() else commit
+    return f"{found}+changes" if changes else found
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).name
+    # So Python calls a package that it runs.
+    program = "python -m retrieval_bench" if program == "__main__.py" else shlex.quote(program)
+    return " ".join([program, shlex.join(sys.argv[1:])]).strip()

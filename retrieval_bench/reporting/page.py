@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from retrieval_bench.reporting.cells import percent
@@ -21,6 +20,7 @@ from retrieval_bench.reporting.tables import (
     precision_table,
     published_table,
 )
+from retrieval_bench.reporting.template import template
 from retrieval_bench.settings.record import LEVELS, RunRecord
 from retrieval_bench.settings.whole_file import write_text
 
@@ -48,15 +48,8 @@ def render_report(run: RunFolder, max_queries: int = 30) -> str:
     stages = [stage.name for stage in record.stages]
     plots = {} if run.per_query is None else ap_distributions(run.per_query, stages, LEVELS)
     sections = gallery_sections(run, Pictures(run.folder, record.card.protocol), max_queries)
-    environment = Environment(
-        loader=PackageLoader("retrieval_bench.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     results = [map_table(record), precision_table(record)]
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         record=record,
         summary=summary(record),
         warnings=card_warnings(record),

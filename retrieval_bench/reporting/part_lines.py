@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from retrieval_bench.reporting.cells import NOTHING
 from retrieval_bench.reporting.comparability import DIGEST_LETTERS, shown
 from retrieval_bench.settings.options import part_with
 from retrieval_bench.settings.record import RunRecord
@@ -24,7 +25,10 @@ def part_text(record: RunRecord, kind: str) -> str:
 
 
 def distinct_titles(records: Sequence[RunRecord]) -> list[str]:
-    """The titles of runs, in their order; those that are equal say in which options or own files the runs differ."""
+    """The titles of runs, in their order; of equal ones, each says in which options, own files or seed its run differs.
+
+    Runs that differ in nothing of this, but in how they were trained, say which run they are.
+    """
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[record.dataset, record.title].append(record)
@@ -35,7 +39,13 @@ def distinct_titles(records: Sequence[RunRecord]) -> list[str]:
         differing = [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
         said = ", ".join(f"{key} {_facts(record).get(key, 'default')}" for key in differing)
         titles.append(f"{record.title} [{said}]" if said else record.title)
-    return titles
+    runs: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for record, title in zip(records, titles, strict=True):
+        runs[record.dataset, title].add(record.run_id)
+    return [
+        f"{title} (run {record.run_id})" if len(runs[record.dataset, title]) > 1 else title
+        for record, title in zip(records, titles, strict=True)
+    ]
 
 
 def _facts(record: RunRecord) -> dict[str, str]:
@@ -43,4 +53,4 @@ def _facts(record: RunRecord) -> dict[str, str]:
     digests = {
         f"{kind} code": file.sha256[:DIGEST_LETTERS] for kind, file in record.plugin_files.items() if file.sha256
     }
-    return options | digests
+    return {"seed": record.provenance.get("seed", NOTHING)} | options | digests

@@ -21,6 +21,7 @@ PLOT_STYLE: dict[Any, Any] = {
     "font.size": 9,
 }
 _SIZE = (3.5, 2.3)
+_LONGEST = 48
 _BINS = np.linspace(0, 100, 11)
 _BARS: tuple[dict[str, Any], ...] = (
     {"facecolor": "#dddddd", "hatch": "////", "edgecolor": "#777777"},
@@ -91,7 +92,9 @@ def _curves(title: str, names: Sequence[str], epochs: Sequence[float], rows: Seq
             axes.plot(epochs, values, style, marker=marker, color=grey, markersize=3.5, linewidth=1.3, label=name)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        # Else a single epoch stands among fractions of epochs.
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=8)
         last = ", ".join(f"{name} {factor * rows[-1].get(name, np.nan):.4g}" for name in names)
@@ -106,12 +109,36 @@ def _panel(name: str) -> str:
         return "loss"
     if "map" in lowered:
         return "mAP (%)"
-    return "learning rate" if re.search(r"(^|[^a-z])lr([^a-z]|$)", lowered) else name
+    # Training and validation of one figure share a panel.
+    return "learning rate" if re.search(r"(^|[^a-z])lr([^a-z]|$)", lowered) else name.rpartition("/")[2]
 
 
 def _panel_order(title: str) -> tuple[int, str]:
     known = ("loss", "mAP (%)", "learning rate")
     return (known.index(title) if title in known else len(known), title)
+
+
+def row_axes(names: Sequence[str], label: str) -> tuple[Figure, Axes]:
+    """A figure with a line for each name, the first on top.
+
+    Args:
+        names: of the lines; long ones are cut.
+        label: of the axis of figures.
+    """
+    figure = Figure(figsize=(7.0, 0.9 + 0.26 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_yticks(range(len(names)), [_short(name) for name in names], parse_math=False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(label)
+    return figure, axes
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _panel_axes() -> tuple[Figure, Axes]:

@@ -99,8 +99,8 @@ def protocol_line(card: ProtocolCard) -> str:
     protocol = card.protocol
     return (
         f"Protocol: {card.dataset} ({card.images}; ground truth {card.ground_truth_digest[:DIGEST_LETTERS]}), "
-        f"{card.queries} queries, {card.database} database images; query crop: {card.query_crop}; {_size(protocol)}, query crops "
-        f"{protocol.query_size}; scales {shown(protocol.scales)}, merged by {protocol.merge}; whitening: "
+        f"{card.queries} queries, {card.database} database images; query crop: {card.query_crop}; {_size(protocol)}, "
+        f"query crops {protocol.query_size}; scales {shown(protocol.scales)}, merged by {protocol.merge}; whitening: "
         f"{card.whitening}; {_cut(card)}; {card.tie_rule}."
     )
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from retrieval_bench.reporting.cells import Table, percent
 from retrieval_bench.reporting.paste import paste_latex, paste_markdown
 from retrieval_bench.reporting.study_plot import last_map, seeds_plot
 from retrieval_bench.reporting.study_table import StudyRow, spread, study_csv
+from retrieval_bench.reporting.template import template
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,8 @@ def render_study(title: str, definition: str, table: Table, rows: Sequence[Study
         rows: that it was made of.
         runs: all that the study asks for.
     """
-    environment = Environment(
-        loader=PackageLoader("retrieval_bench.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     plot = seeds_plot(rows)
-    return environment.get_template("study.html").render(
+    return template("study.html").render(
         title=title,
         summary=study_summary(rows, runs),
         missing=[run for run in runs if run.state != "recorded"],

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from retrieval_bench.reporting.best import best_note, with_best
 from retrieval_bench.reporting.cells import NOTHING, Cell, Column, Table, percent, quantity
 from retrieval_bench.reporting.comparability import card_differences, reference_card
+from retrieval_bench.reporting.cost_columns import COST_NOTE, cost_columns, cost_of, short_unit
 from retrieval_bench.reporting.protocol_card import protocol_line
 from retrieval_bench.reporting.tables import (
     card_warnings,
@@ -23,21 +24,7 @@ from retrieval_bench.reporting.tables import (
 )
 from retrieval_bench.settings.record import LEVELS, RunRecord, Stage
 
-COSTS = (
-    ("training", "Train"),
-    ("extraction per image", "Extract"),
-    ("re-ranking per query", "Rerank"),
-    ("descriptor", "Descr."),
-    ("parameters", "Param."),
-)
-"""Measured costs that have a column where a run has them."""
-
-_SHORT_UNITS = {"bytes/image": "B", "million": "M"}
-
-SPREAD_NOTE = (
-    "mAP in percent: mean ± sample standard deviation over seeds. Costs: mean over seeds; extraction and descriptor "
-    "per image, re-ranking per query."
-)
+SPREAD_NOTE = f"mAP in percent: mean ± sample standard deviation over seeds. Costs: mean over seeds; {COST_NOTE}."
 TEST_NOTE = (
     "p: Medium AP of the queries, each the mean over seeds, against the first row; two-sided paired permutation test "
     "over queries, corrected after Holm for the number of rows. Seeds are averaged out: compare the ± beside the mean."
@@ -99,7 +86,7 @@ def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ())
     reference = {name: reference_card([one.card for one in records if one.dataset == name]) for name in datasets}
     several_datasets = len(datasets) > 1
     several_stages = any(len(record.stages) > 1 for record in records)
-    costs = _cost_columns(records)
+    costs = cost_columns(records)
     tested = any(p is not None for row in rows for p in row.p_values)
     letters: dict[str, str] = {}
     warnings: dict[str, list[str]] = {}
@@ -138,7 +125,7 @@ def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ())
         *(Column(level.capitalize(), "mAP") for level in LEVELS),
         *([Column("p", "vs first")] if tested else []),
         Column("Seeds"),
-        *(Column(_SHORT_UNITS.get(unit, unit), heading) for _, heading, unit in costs),
+        *(Column(short_unit(unit), heading) for _, heading, unit in costs),
     )
     differences = [f"({mark}) {whose_difference(difference)}: {difference}" for difference, mark in letters.items()]
     best = with_best(cells, [place for place, column in enumerate(columns) if column.group == "mAP"], kinds)
@@ -156,7 +143,7 @@ def study_table(title: str, rows: Sequence[StudyRow], notes: Sequence[str] = ())
 
 def study_csv(rows: Sequence[StudyRow]) -> str:
     """A line per row and stage: mAP as fractions, mean and sample deviation, in full precision; costs likewise."""
-    costs = _cost_columns([record for row in rows for record in row.records.values()])
+    costs = cost_columns([record for row in rows for record in row.records.values()])
     heads = [*_dimensions(rows), "dataset", "stage", "seeds", "seeds_wanted"]
     heads += [f"map_{level}_{what}" for level in LEVELS for what in ("mean", "std")] + ["p"]
     heads += [f"{cost} ({unit}) {what}" for cost, _, unit in costs for what in ("mean", "std")]
@@ -165,7 +152,7 @@ def study_csv(rows: Sequence[StudyRow]) -> str:
         found = list(row.records.values())
         for number, (_, stages) in enumerate(_stages(row)):
             figures = [spread([_map(stage, level) for stage in stages]) for level in LEVELS]
-            figures += [spread([_cost(record, cost) for record in found]) for cost, _, _ in costs]
+            figures += [spread([cost_of(record, cost) for record in found]) for cost, _, _ in costs]
             flat: list[object] = [value for one in figures for value in (one.mean, one.deviation)]
             p = row.p_values[number] if number < len(row.p_values) else None
             place = [found[0].dataset if found else None, stages[0].name if stages else None, len(found), row.wanted]
@@ -180,7 +167,7 @@ def runs_csv(rows: Sequence[StudyRow], folders: Mapping[str, str]) -> str:
         rows: of the study.
         folders: run id -> folder.
     """
-    costs = _cost_columns([record for row in rows for record in row.records.values()])
+    costs = cost_columns([record for row in rows for record in row.records.values()])
     heads = [*_dimensions(rows), "seed", "dataset", "stage", *(f"map_{level}" for level in LEVELS)]
     heads += [*(f"{cost} ({unit})" for cost, _, unit in costs), "run"]
     lines = [
@@ -190,7 +177,7 @@ def runs_csv(rows: Sequence[StudyRow], folders: Mapping[str, str]) -> str:
             record.dataset,
             stage.name,
             *(_map(stage, level) for level in LEVELS),
-            *(_cost(record, cost) for cost, _, _ in costs),
+            *(cost_of(record, cost) for cost, _, _ in costs),
             folders.get(record.run_id, record.run_id),
         ]
         for row in rows
@@ -223,18 +210,8 @@ def _map_cell(stages: Sequence[Stage], level: str) -> Cell:
     return Cell(percent(one.mean), "" if one.deviation is None else f"± {percent(one.deviation)}")
 
 
-def _cost_columns(records: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
-    """Name, heading and unit of every cost that has a column."""
-    units = {cost.name: cost.unit for record in records for cost in record.costs}
-    return [(name, heading, units[name]) for name, heading in COSTS if name in units]
-
-
-def _cost(record: RunRecord, name: str) -> float | None:
-    return next((cost.value for cost in record.costs if cost.name == name), None)
-
-
 def _cost_cell(records: Sequence[RunRecord], name: str) -> Cell:
-    mean = spread([_cost(record, name) for record in records]).mean
+    mean = spread([cost_of(record, name) for record in records]).mean
     return Cell(NOTHING if mean is None else quantity(mean))
 
 

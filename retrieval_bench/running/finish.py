@@ -87,7 +87,7 @@ def make_record(
             training=training_note(settings, model, trained),
             warnings=warnings,
         ),
-        provenance=provenance(settings.seed, str(model.device.type), state.content),
+        provenance=provenance(settings.seed, str(model.device.type), state.content, state.commit),
         published=[figure for figure in model.card.published if figure.dataset == dataset.name],
         validation=[] if trained is None else trained.history,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from retrieval_bench.recording.content import Content
+from retrieval_bench.recording.provenance import commit
 from retrieval_bench.settings.record import Cost
 from retrieval_bench.settings.run import RunSettings
 
@@ -21,6 +22,7 @@ class RunState:
     Attributes:
         settings, folder, console: of the run.
         content: of its files and dataset when it began.
+        commit: of the code when it began.
         costs: measured so far.
         warnings: what a reader of the figures has to know.
         whitening: what was learnt on what, for the protocol card.
@@ -32,6 +34,7 @@ class RunState:
     folder: Path
     console: Console
     content: Content = field(default_factory=Content)
+    commit: str = field(default_factory=commit)
     costs: list[Cost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     whitening: str = "none"

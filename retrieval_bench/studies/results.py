@@ -65,7 +65,8 @@ def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> R
             runs.append(StudyRun(run.name, "not run"))
     table = study_table(study.title or f"Study {study.name}", rows, _notes(runs, entries, plan))
     places = {record.run_id: str(folders[digest]) for digest, record in records.items()}
-    definition = yaml.safe_dump(study.model_dump(mode="json", exclude_defaults=True), sort_keys=False, width=100)
+    values = study.model_dump(mode="json", exclude_defaults=True)
+    definition = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
     for name, content in (
         ("study.yaml", definition),
         ("table.csv", study_csv(rows)),

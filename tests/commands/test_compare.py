@@ -96,6 +96,9 @@ def test_rows_with_settings_of_their_own_are_told_apart(compare):
         assert sum(line.startswith(f"{title} ") for line in lines) == 1
     exponents = Counter(load_settings(config=folder / "config.yaml").pooling.options["p"] for folder in runs())
     assert exponents == {2: 2, 5: 1, 3: 1}
+    (page,) = Path("runs/comparisons").glob("*/report.html")
+    assert lines[-1] == f"report: {page}"
+    assert "Mine" in page.read_text(encoding="utf-8")
 
 
 def test_finished_runs_are_not_made_again_nor_checked(compare, monkeypatch):
@@ -135,6 +138,8 @@ def test_a_run_that_fails_midway_leaves_the_others_in_the_table(compare, monkeyp
     code, shown, _ = compare(*words)
     assert code == 0
     assert "Missing" not in shown
+    pages = [page.read_text(encoding="utf-8") for page in Path("runs/comparisons").glob("*/report.html")]
+    assert sorted("the disk is full" in page for page in pages) == [False, True]
 
 
 def test_where_every_run_fails_the_reason_is_the_error(compare):

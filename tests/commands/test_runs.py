@@ -33,6 +33,16 @@ def test_unfinished_folders_are_named_and_left_out(finished, capsys):
     assert "no record.json in empty" in told.err
 
 
+def test_the_comparison_of_several_runs_is_kept_where_it_is_asked_for(finished, capsys):
+    place = Path("für das Papier")
+    assert call(["report", str(finished), "--into", str(place)]) == 2
+    assert "name at least two finished ones" in capsys.readouterr().err
+    assert call(["report", str(finished), str(finished.absolute()), "--into", str(place)]) == 0
+    assert f"comparison: {place / 'report.html'}" in capsys.readouterr().out
+    assert {file.name for file in place.iterdir()} == {"report.html", "table.csv", "table.md", "table.tex"}
+    assert (place / "table.tex").read_text(encoding="utf-8").count(r" \\") == 4
+
+
 def test_without_any_finished_folder_it_is_an_error(finished, capsys):
     assert call(["report", "begun", "empty"]) == 2
     lines = capsys.readouterr().err.splitlines()

@@ -32,7 +32,7 @@ def test_one_faiss_is_named():
 
 def answers(monkeypatch, changes: str) -> None:
     def run(arguments, **options):
-        out = "0123456789ab\n" if "rev-parse" in arguments else changes
+        out = "0123456789ab\n" if "rev-parse" in arguments else changes if "status" in arguments else ""
         return subprocess.CompletedProcess(arguments, 0, out, "")
 
     monkeypatch.setattr(module.subprocess, "run", run)
@@ -43,6 +43,37 @@ def test_a_commit_with_changes_says_so(monkeypatch):
     assert provenance(0, "cpu")["commit"] == "0123456789ab"
     answers(monkeypatch, " M cli.py\n")
     assert provenance(0, "cpu")["commit"] == "0123456789ab+changes"
+
+
+def test_a_copy_inside_another_checkout_has_no_commit(monkeypatch, tmp_path):
+    copy = tmp_path / "site-packages" / "retrieval_bench" / "recording" / "provenance.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("")
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty", "-m", "c"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(module, "__file__", str(copy))
+    assert provenance(0, "cpu")["commit"] == "not a checkout"
+    subprocess.run(["git", "add", "site-packages"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "-m", "d"], cwd=tmp_path, check=True
+    )
+    assert re.fullmatch(r"[0-9a-f]{12}", provenance(0, "cpu")["commit"])
+    (tmp_path / "script.py").write_text("")
+    assert "+" not in provenance(0, "cpu")["commit"]
+    (copy.parent / "new_part.py").write_text("")
+    assert provenance(0, "cpu")["commit"].endswith("+changes")
+
+
+def test_the_commit_is_that_of_the_beginning():
+    assert provenance(0, "cpu", code="0123456789ab")["commit"] == "0123456789ab"
+
+
+def test_a_package_that_python_runs_is_named(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/retrieval_bench/__main__.py", "bench", "gem"])
+    assert provenance(0, "cpu")["command"] == "python -m retrieval_bench bench gem"
 
 
 def test_without_git(monkeypatch):

@@ -96,7 +96,7 @@ def make_record(make_stage: Callable[..., Stage], make_card: Callable[..., Proto
             "costs": [
                 Cost(name="training", value=153.24, unit="s"),
                 Cost(name="descriptor store", value=3_276_800, unit="bytes"),
-                Cost(name="re-ranking per query", value=0.04321, unit="s"),
+                Cost(name="re-ranking per pair", value=0.04321, unit="ms"),
             ],
             "card": make_card(),
             "provenance": {"commit": "abc1234", "seed": "0", "command": "retrieval-bench bench delg"},

@@ -62,5 +62,13 @@ def test_rows_that_differ_in_options_or_code_only_are_told_apart(own, make_recor
     assert distinct_titles([own(title="A"), plain])[1].startswith("A [pooling sharpness default, loss margin default")
 
 
+def test_seeds_are_told_apart_and_trainings_by_their_run(make_record):
+    seeds = [make_record(title="A", run_id=seed, provenance={"seed": seed}) for seed in "01"]
+    assert distinct_titles(seeds) == ["A [seed 0]", "A [seed 1]"]
+    assert distinct_titles([make_record(run_id=one, title="A") for one in "xy"]) == ["A (run x)", "A (run y)"]
+    other = make_record(title="A", run_id="2", dataset="roxford5k")
+    assert distinct_titles([seeds[0], other]) == ["A", "A"]
+
+
 def test_other_titles_stay_as_they_are(make_record):
     assert distinct_titles([make_record(title="A"), make_record(title="A")]) == ["A", "A"]

@@ -1,3 +1,4 @@
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -61,6 +62,18 @@ def test_training_curves_are_grouped_by_what_they_measure():
     assert list(curves) == ["loss", "mAP (%)", "learning rate", "norm"]
     assert "last: val/mAP 50" in curves["mAP (%)"]
     assert "train/loss 1, val/loss 2" in curves["loss"]
+
+
+def test_training_and_validation_of_one_figure_share_a_panel():
+    curves = training_curves([{"epoch": 1, "train/contrast": 1.0, "validation/contrast": 2.0, "train/classes": 3.0}])
+    assert list(curves) == ["classes", "contrast"]
+    assert "train/contrast 1, validation/contrast 2" in curves["contrast"]
+
+
+def test_a_single_epoch_is_a_whole_number_on_its_axis():
+    (curve,) = training_curves([{"epoch": 1, "loss": 2.0}]).values()
+    # Text stands in the order in which it is drawn: ticks of the epochs come first.
+    assert re.findall(r">([^<>]+)</text>", curve)[:2] == ["1", "epoch"]
 
 
 def test_an_epoch_may_lack_a_figure():

@@ -55,7 +55,7 @@ def test_costs_keep_their_units(make_record):
     assert [[cell.text for cell in row] for row in costs_table(make_record()).rows] == [
         ["training", "153.2", "s"],
         ["descriptor store", "3,276,800", "bytes"],
-        ["re-ranking per query", "0.0432", "s"],
+        ["re-ranking per pair", "0.0432", "ms"],
     ]
 
 
