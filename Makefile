@@ -73,8 +73,7 @@ lint: $(READY) ## ruff (lint and format) and mypy
 	$(BIN)/mypy
 
 notebooks: $(READY) ## execute the notebooks in place
-	@for notebook in notebooks/*.ipynb; do \
-		test ! -e "$$notebook" || $(BIN)/jupyter-execute --inplace "$$notebook" || exit 1; done
+	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
 
 clean: ## remove .venv, caches and build products; runs and datasets stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
