@@ -10,32 +10,47 @@ from pathlib import Path
 from retrieval_bench import __version__
 from retrieval_bench.settings.errors import InputError, one_line
 
-EPILOG = """\
-Settings are given as section.key=value, a part by its name: pooling=gem pooling.p=4 train.epochs=5 seed=1
+CODES = "Exit codes: 0 done, 1 the run failed, 2 the input was wrong."
+
+EPILOG = f"""\
+Settings are given as section.key=value, a part by its name:
+  retrieval-bench bench delg pooling=gem pooling.p=4 train.epochs=5 seed=1
 `retrieval-bench list settings` shows all of them with type and default.
-Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+{CODES}
 """
 
-WEIGHTS_EPILOG = """\
+OPTIONS_EPILOG = f"""\
+Options are given without a section; `retrieval-bench list` shows them:
+  retrieval-bench {{example}}
+{CODES}
+"""
+
+WEIGHTS_EPILOG = f"""\
   retrieval-bench weights inspect model_epoch_0100.pyth
-  retrieval-bench weights convert model_epoch_0100.pyth delg_r50.safetensors --method delg
-Files are read without running code. A converted file loads as weights=delg_r50.safetensors.
-Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+  retrieval-bench weights convert model_epoch_0100.pyth delg.safetensors
+Files are read without running code. A converted file loads as
+weights=delg.safetensors.
+{CODES}
 """
 
 LISTED = ("methods", "poolings", "losses", "batch_attentions", "backbones", "rerankers", "datasets", "settings")
 KINDS = ("pooling", "loss", "batch_attention", "method", "reranker", "dataset", "backbone")
 
 BENCH_MORE = """
-A run that was interrupted goes on where it stopped. One that is finished is made again, in a new folder; `compare` and
-`study` show finished runs and do not repeat them.
+A run that was interrupted goes on where it stopped. One that is finished is
+made again, in a new folder; `compare` and `study` show finished runs and do
+not repeat them.
 """
 
 COMPARE_MORE = """
-An entry of --methods is METHOD[:key=value[,key=value]...], with settings of its own that come after the common ones:
-  retrieval-bench compare --methods "gem gem:pooling=my_gem,pooling.p=4 delg" --plugin my_gem.py train.epochs=5
-Commas and spaces within [] and {} belong to a value. Finished runs are shown and not repeated; all others are checked
-before the first begins. If one fails, the table shows the others.
+An entry of --methods is METHOD[:key=value[,key=value]...], with settings of its
+own that come after the common ones:
+  retrieval-bench compare --plugin my_gem.py \\
+      --methods "gem gem:pooling=my_gem,pooling.p=4 delg" train.epochs=5
+Commas and spaces within [] and {} belong to a value. Finished runs are shown
+and not repeated; all others are checked before the first begins. If one fails,
+the table shows the others. A page with the table, costs and protocol cards, and
+the table as LaTeX, Markdown and CSV, go to runs/comparisons.
 """
 
 Command = Callable[[argparse.Namespace], None]
@@ -103,7 +118,12 @@ def parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show tracebacks")
     shared.add_argument(
-        "--plugin", action="append", default=[], type=Path, metavar="FILE", help="a file that registers parts"
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a file that registers parts; may be repeated",
     )
 
     top = argparse.ArgumentParser(
@@ -119,13 +139,14 @@ def parser() -> argparse.ArgumentParser:
         name: str, command: str, text: str, parent: argparse._SubParsersAction = commands, more: str = ""
     ) -> argparse.ArgumentParser:
         made = parent.add_parser(
-            name, help=text, description=f"{text}\n{more}".strip(), parents=[shared], epilog=EPILOG,
+            name, help=text, description=f"{text}\n{more}".strip(), parents=[shared], epilog=CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         made.set_defaults(command=command)
         return made
 
     def settings(made: argparse.ArgumentParser) -> None:
+        made.epilog = EPILOG
         made.add_argument("settings", nargs="*", metavar="key=value", help="settings that override the presets")
         made.add_argument("--config", type=Path, metavar="FILE", help="YAML with settings, such as a run's config.yaml")
 
@@ -176,11 +197,13 @@ def parser() -> argparse.ArgumentParser:
 
     made = add("check", "check:check_part", "the checks that every built-in part passes, on one part")
     made.add_argument("kind", choices=KINDS)
-    made.add_argument("name", metavar="NAME")
+    made.epilog = OPTIONS_EPILOG.format(example="check pooling gem p=4")
+    made.add_argument("name", metavar="NAME", help="as in `list`")
     made.add_argument("settings", nargs="*", metavar="option=value", help="options of the part")
     made.add_argument("--fast", action="store_true", help="without generated code and ONNX, which take a minute")
 
     made = add("study", "study:study", "a grid of runs from a YAML file; finished runs are not repeated")
+    made.epilog = EPILOG
     made.add_argument("file", type=Path, metavar="FILE", help="see `configs/studies`")
     made.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or devices")
     made.add_argument("--engine", choices=("local", "ray", "slurm"), default="local", help="what runs them")
@@ -205,7 +228,9 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("output", type=Path, metavar="OUT", help="a new file that ends in .safetensors")
         made.add_argument("--method", metavar="NAME", help="read it as this method, where several recognise it")
 
-    data = commands.add_parser("data", help="datasets").add_subparsers(metavar="ACTION", required=True)
+    data = commands.add_parser("data", help="datasets", description="datasets", epilog=CODES).add_subparsers(
+        metavar="ACTION", required=True
+    )
     add("list", "data:list_datasets", "the datasets there are", data)
     for name, text in (
         ("plan", "what `prepare` would fetch"),
@@ -213,7 +238,8 @@ def parser() -> argparse.ArgumentParser:
         ("verify", "check a dataset's files"),
     ):
         made = add(name, f"data:{name}", text, data)
-        made.add_argument("name", metavar="DATASET")
+        made.epilog = OPTIONS_EPILOG.format(example=f"data {name} synthetic distractors=50")
+        made.add_argument("name", metavar="DATASET", help="as in `list datasets`")
         made.add_argument("--root", type=Path, metavar="FOLDER", help="its folder")
         made.add_argument("settings", nargs="*", metavar="option=value", help="options of the dataset")
 

@@ -428,3 +428,16 @@ def test_data_of_a_plugin(capsys, own_parts):
 
 def test_a_study_can_be_listed_without_running():
     assert parsed(["study", "mine.yaml", "--dry-run"]).dry_run
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [("bench", True), ("compare", True), ("study", True), ("doctor", False), ("report", False), ("check", False)],
+)
+def test_help_speaks_of_settings_where_there_are_some_and_fits_a_terminal(words, settings, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call([words, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert ("Settings are given as section.key=value" in told) == settings
+    assert all(len(line) <= 80 for line in told.splitlines() if not line.lstrip().startswith("{"))
+    assert "Exit codes" in told
