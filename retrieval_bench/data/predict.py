@@ -194,7 +194,9 @@ def broken_images(skipped: Sequence[Skipped]) -> InputError:
     ordered = sorted(skipped)
     listed = "; ".join(f"{broken.path} ({broken.reason})" for broken in ordered)
     noun = "image gives" if len(ordered) == 1 else "images give"
-    return InputError(f"{len(ordered)} {noun} no pixels: {listed}. Mend them, or set on_error=skip to leave them out")
+    return InputError(
+        f"{len(ordered)} {noun} no pixels: {listed}. Mend them, or leave them out by extract.on_error=skip"
+    )
 
 
 def _reason(error: InputError, path: str | Path) -> str:

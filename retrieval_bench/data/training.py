@@ -167,7 +167,9 @@ class LabelledLoader(DataLoader[dict[str, Any]]):
             errors = batch.pop("errors")
             if errors and (self.on_error == "error" or not len(batch["labels"])):
                 self._iterator = None  # lets the workers end now and not when the exception is collected
-                raise InputError(f"broken training images: {'; '.join(errors)}. Mend them, or set on_error=skip")
+                raise InputError(
+                    f"broken training images: {'; '.join(errors)}. Mend them, or set extract.on_error=skip"
+                )
             self.skipped += [error for error in errors if error not in self.skipped]
             yield batch
 

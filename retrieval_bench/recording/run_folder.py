@@ -10,6 +10,7 @@ from typing import Any
 import retrieval_bench
 from retrieval_bench.recording.content import Content, content_of
 from retrieval_bench.recording.part_code import part_code_digest
+from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import dump
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.whole_file import write_text
@@ -57,12 +58,18 @@ def open_run(settings: RunSettings, resolved: RunSettings, content: Content | No
         settings: as asked for; they name the folder.
         resolved: with nothing left to defaults; written as ``config.yaml``.
         content: as in `settings_digest`.
+
+    Raises:
+        InputError: the folder cannot be made.
     """
     parent = runs_folder(settings)
     digest = settings_digest(settings, content)
     unfinished = [folder for folder in sorted(parent.glob(f"*-{digest}")) if not (folder / RECORD).is_file()]
     folder = unfinished[-1] if unfinished else parent / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror}); set runs= to a writable place") from error
     if not (folder / "config.yaml").is_file():
         write_text(folder / "config.yaml", dump(resolved))
     return folder

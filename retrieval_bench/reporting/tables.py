@@ -198,7 +198,8 @@ def card_warnings(record: RunRecord) -> list[str]:
     own = []
     if record.card.ground_truth_in_candidates:
         own.append("ground truth chose which candidates were re-ranked: the re-ranked figures are an upper bound")
-    return own + record.card.warnings
+    # The record says the same in fewer words.
+    return own + [warning for warning in record.card.warnings if not any(one.startswith(warning) for one in own)]
 
 
 def _map_cells(stage: Stage) -> list[Cell]:

@@ -1,6 +1,8 @@
 """The re-ranking step of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,22 +52,46 @@ def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, 
     """Re-rank a few queries at a time, so that progress shows; level by level where ground truth chooses candidates."""
     state.reranked = min(int(getattr(reranker, "top_k", ranking.k)), ranking.k)
     state.ground_truth_used = reranker.uses_ground_truth
-    with state.timed("re-ranking", per="pair", count=len(ranking) * state.reranked):
+    columns = (TextColumn("[bold]re-rank"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        state.timed("re-ranking", per="pair", count=len(ranking) * state.reranked),
+        Progress(*columns, console=state.console, disable=state.console.quiet) as bar,
+    ):
+        task = bar.add_task("", total=len(ranking))
         if reranker.uses_ground_truth:
+            # It belongs to the queries by their rows, so they go in together.
+            whole = queries if reranker.needs == "descriptors" else Watched(queries, partial(bar.advance, task))
             by_level = getattr(reranker, "by_level", None)
             if by_level is not None:
-                return LevelRankings(**by_level(ranking, queries, database))
-            return LevelRankings.same(reranker(ranking, queries, database))
-        columns = (TextColumn("[bold]re-rank"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+                return LevelRankings(**by_level(ranking, whole, database))
+            return LevelRankings.same(reranker(ranking, whole, database))
         parts = []
-        with Progress(*columns, console=state.console, disable=state.console.quiet) as bar:
-            task = bar.add_task("", total=len(ranking))
-            for start in range(0, len(ranking), AT_ONCE):
-                few = slice(start, start + AT_ONCE)
-                parts.append(reranker(Ranking(ranking.indices[few], ranking.scores[few]), queries[few], database))
-                bar.advance(task, len(parts[-1]))
-        whole = Ranking(torch.cat([part.indices for part in parts]), torch.cat([part.scores for part in parts]))
-        return LevelRankings.same(whole)
+        for start in range(0, len(ranking), AT_ONCE):
+            few = slice(start, start + AT_ONCE)
+            parts.append(reranker(Ranking(ranking.indices[few], ranking.scores[few]), queries[few], database))
+            bar.advance(task, len(parts[-1]))
+    joined = Ranking(torch.cat([part.indices for part in parts]), torch.cat([part.scores for part in parts]))
+    return LevelRankings.same(joined)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Queries that tell each time one is looked at, which a re-ranker does once for each.
+
+    Attributes:
+        entries: the queries.
+        seen: called without arguments.
+    """
+
+    entries: Sequence[Any]
+    seen: Callable[[], object]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, row: int) -> Any:
+        self.seen()
+        return self.entries[row]
 
 
 def verifier(reranker: Reranker, queries: Any, database: Any) -> Callable[[int, int], tuple[Points, Points]] | None:

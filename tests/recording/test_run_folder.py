@@ -13,6 +13,7 @@ from retrieval_bench.recording import run_folder
 from retrieval_bench.recording.content import Content
 from retrieval_bench.recording.part_code import part_code_digest
 from retrieval_bench.recording.run_folder import finished_run, open_run, settings_digest
+from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import layered, load_settings
 from retrieval_bench.settings.run import RunSettings
 
@@ -206,3 +207,9 @@ def test_a_finished_run_is_no_answer_for_other_weights(tmp_path, clock):
     assert finished_run(given) == folder
     weights.write_text("two!")
     assert finished_run(given) is None
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/.* cannot be made \(Not a directory\); set runs= to a writable place"):
+        start(settings(tmp_path / "file"))

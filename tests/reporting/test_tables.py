@@ -108,6 +108,10 @@ def test_two_datasets_get_a_column_and_a_mark(make_record, make_card):
 def test_warnings_reach_the_comparison(make_record, make_card):
     leaking = make_record(card=make_card(ground_truth_in_candidates=True, warnings=["tuned on the test queries"]))
     assert len(card_warnings(leaking)) == 2
+    record_says = make_card(
+        ground_truth_in_candidates=True, warnings=["ground truth chose which candidates were re-ranked", "other"]
+    )
+    assert len(card_warnings(make_record(card=record_says))) == 2
     table = comparison_table([leaking, make_record(title="GeM")])
     assert table.rows[0][0].mark == " (!)"
     assert "! DELG ResNet-18: tuned on the test queries" in table.notes
