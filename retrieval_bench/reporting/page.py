@@ -1,5 +1,6 @@
 """`report.html`: one run on one self-contained page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -9,7 +10,7 @@ from retrieval_bench.reporting.gallery_view import RELATION_LABELS, gallery_sect
 from retrieval_bench.reporting.paste import paste_csv, paste_latex, paste_markdown
 from retrieval_bench.reporting.pictures import Pictures
 from retrieval_bench.reporting.plots import ap_distributions, training_curves
-from retrieval_bench.reporting.protocol_card import full_card, provenance_table
+from retrieval_bench.reporting.protocol_card import full_card, protocol_line, provenance_table
 from retrieval_bench.reporting.run_folder import RunFolder, read_run_folder
 from retrieval_bench.reporting.tables import (
     STAGE_LABELS,
@@ -49,13 +50,15 @@ def render_report(run: RunFolder, max_queries: int = 30) -> str:
     plots = {} if run.per_query is None else ap_distributions(run.per_query, stages, LEVELS)
     sections = gallery_sections(run, Pictures(run.folder, record.card.protocol), max_queries)
     results = [map_table(record), precision_table(record)]
+    # What is pasted elsewhere leaves the page's card behind.
+    pasted = [replace(table, notes=(*table.notes, protocol_line(record.card))) for table in results]
     return template("report.html").render(
         record=record,
         summary=summary(record),
         warnings=card_warnings(record),
         results=results,
-        latex="\n".join(paste_latex(table) for table in results),
-        markdown="\n".join(paste_markdown(table) for table in results),
+        latex="\n".join(paste_latex(table) for table in pasted),
+        markdown="\n".join(paste_markdown(table) for table in pasted),
         csv=paste_csv([record]),
         groups=groups_table(record),
         plots=[Markup(svg) for svg in plots.values()],

@@ -138,7 +138,9 @@ def row_axes(names: Sequence[str], label: str) -> tuple[Figure, Axes]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    """Cut in the middle: names of one comparison mostly differ at their ends."""
+    half = _LONGEST // 2
+    return name if len(name) <= _LONGEST else f"{name[: half - 1].rstrip()}…{name[-half:].lstrip()}"
 
 
 def _panel_axes() -> tuple[Figure, Axes]:

@@ -203,3 +203,9 @@ def test_an_older_report_survives_an_interrupted_write(make_run, monkeypatch):
 def test_reporting_needs_no_torch():
     code = "import sys, retrieval_bench.reporting.page; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_pasted_carries_its_protocol(make_run):
+    text = write_report(make_run()).read_text(encoding="utf-8")
+    assert text.count("% Protocol: synthetic (synthetic, seed 0; ground truth 0123456789ab)") == 2
+    assert text.count("\nProtocol: synthetic") == 2
