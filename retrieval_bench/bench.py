@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
+from rich.text import Text
 
 from retrieval_bench.data.registry import DATASETS, load_dataset
 from retrieval_bench.evaluation import Result, evaluate
@@ -188,7 +189,8 @@ def _prepare(
     require_unchanged(settings, content)
     folder = open_run(settings, resolved(settings, model), content)
     state = RunState(settings, folder, console, content, warnings=warnings)
-    console.print(f"[bold]{model.card.title}[/] on {dataset.name} -> {state.folder}", highlight=False, soft_wrap=True)
+    told = Text.assemble((model.card.title, "bold"), f" on {dataset.name} -> {state.folder}")
+    console.print(told, soft_wrap=True)
     return state, dataset, model
 
 

@@ -56,6 +56,6 @@ def check_part(arguments: argparse.Namespace) -> None:
     if failed:
         raise ChecksFailedError(f"{len(failed)} of {len(found)} checks of {kind} {name!r}: {', '.join(failed)}")
     if arguments.fast and (slow := contracts.slow_check_names(kind)):
-        console.print(f"--fast left out: {', '.join(slow)}", highlight=False)
+        console.print(f"--fast left out: {', '.join(slow)}", highlight=False, markup=False)
     left_out = f", {skipped} skipped" if skipped else ""
-    console.print(f"{len(found) - skipped} checks passed{left_out}", highlight=False)
+    console.print(f"{len(found) - skipped} checks passed{left_out}", highlight=False, markup=False)

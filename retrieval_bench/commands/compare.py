@@ -61,7 +61,7 @@ def compare(arguments: argparse.Namespace) -> None:
     print_table(console, side_by_side(rows, tested, missing))
     place = comparison_folder(next(iter(wanted.values())).runs, shown)
     page = write_comparison(place, dict(zip(shown, rows, strict=True)), tested, missing)
-    console.print(f"\nreport: {page}", highlight=False, soft_wrap=True)
+    console.print(f"\nreport: {page}", highlight=False, markup=False, soft_wrap=True)
     if first is not None:
         raise RunsFailedError(
             f"{len(failures)} of {len(entries)} runs ({', '.join(failures)}); the same command tries them again"

@@ -5,11 +5,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from retrieval_bench.commands.telling import tell_failures
 from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import parse_override
+from retrieval_bench.settings.options import paragraphs
 from retrieval_bench.settings.plugins import load_plugins
 
 
@@ -21,7 +23,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     table = Table("name", "what it is", "options")
     for name in DATASETS.names():
         options = [key for key in DATASETS.options(name) if key != "root"]
-        table.add_row(name, (DATASETS.get(name).__doc__ or "").strip().split("\n")[0], ", ".join(options))
+        first = next(iter(paragraphs(DATASETS.get(name).__doc__)), "")
+        table.add_row(name, Text(first), Text(", ".join(options)))
     print_table(output(), table)
 
 
@@ -32,7 +35,7 @@ def plan(arguments: argparse.Namespace) -> None:
     table = Table("file", "size", "from", "state")
     for fetch in planned(arguments.name, arguments.root, **_options(arguments)):
         size = f"{'' if fetch.exact else 'about '}{fetch.size / 2**20:.1f} MiB"
-        table.add_row(str(fetch.path), size, fetch.url, "there" if fetch.present else "to fetch")
+        table.add_row(Text(str(fetch.path)), size, Text(fetch.url), "there" if fetch.present else "to fetch")
     print_table(output(), table)
 
 
@@ -46,6 +49,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     output().print(
         f"{dataset.name}: {len(dataset.queries)} queries, {len(dataset.database)} database images in {dataset.root}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 
@@ -64,14 +68,15 @@ def verify(arguments: argparse.Namespace) -> None:
         f"{found.name} in {found.root}: {found.queries} queries, {found.database} database images, "
         f"{found.train} training images",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     for key, value in found.facts.items():
-        console.print(f"  {key}: {value}", highlight=False, soft_wrap=True)
+        console.print(f"  {key}: {value}", highlight=False, markup=False, soft_wrap=True)
     for note in found.notes:
-        console.print(f"  note: {note}", highlight=False, soft_wrap=True)
+        console.print(f"  note: {note}", highlight=False, markup=False, soft_wrap=True)
     for problem in found.problems:
-        console.print(f"  problem: {problem}", highlight=False, soft_wrap=True)
+        console.print(f"  problem: {problem}", highlight=False, markup=False, soft_wrap=True)
     if not found.ok:
         raise InputError(f"{found.name}: {len(found.problems)} problems, first: {found.problems[0]}")
     console.print("  in order")

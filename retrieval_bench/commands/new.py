@@ -70,7 +70,7 @@ def new_part(arguments: argparse.Namespace) -> None:
         write_text(file, content)
     console = output()
     for file in contents:
-        console.print(f"wrote {_shown(file)}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {_shown(file)}", highlight=False, markup=False, soft_wrap=True)
     console.print("\nIt works as it is: make it yours, then")
     for command in next_commands(kind, name, place):
         console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)

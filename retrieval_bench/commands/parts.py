@@ -52,7 +52,9 @@ def _print_table(console: Console, arguments: argparse.Namespace) -> None:
         first = next(iter(paragraphs(registry.get(name).__doc__)), "")
         table.add_row(Text(name), Text(first), Text(", ".join(kind.options(name))))
     print_table(console, table)
-    console.print(f"\nOne in full: retrieval-bench list {arguments.kind} --card {names[0]}", highlight=False)
+    console.print(
+        f"\nOne in full: retrieval-bench list {arguments.kind} --card {names[0]}", highlight=False, markup=False
+    )
 
 
 def _print_settings(console: Console, arguments: argparse.Namespace) -> None:

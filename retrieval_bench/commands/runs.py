@@ -48,7 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
     from retrieval_bench.bench import train_only
 
     checkpoint = train_only(settings_of(arguments, arguments.method), Console(stderr=True))
-    output().print(f"checkpoint: {checkpoint}", highlight=False, soft_wrap=True)
+    output().print(f"checkpoint: {checkpoint}", highlight=False, markup=False, soft_wrap=True)
 
 
 def extract(arguments: argparse.Namespace) -> None:
@@ -58,7 +58,10 @@ def extract(arguments: argparse.Namespace) -> None:
     console = output()
     for what, store in extract_only(settings_of(arguments, arguments.method), Console(stderr=True)).items():
         console.print(
-            f"{what}: {len(store)} x {store.dim} {store.dtype} in {store.folder}", highlight=False, soft_wrap=True
+            f"{what}: {len(store)} x {store.dim} {store.dtype} in {store.folder}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
 
@@ -70,7 +73,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
         console = output()
         for name, result in score_again(folder).items():
-            console.print(f"{name}: {result}", highlight=False)
+            console.print(f"{name}: {result}", highlight=False, markup=False)
         return
     from retrieval_bench.bench import run
 
@@ -111,9 +114,9 @@ def report(arguments: argparse.Namespace) -> None:
         print_table(console, side_by_side(records, tested))
         if arguments.into is not None:
             page = write_comparison(arguments.into, found, tested)
-            console.print(f"comparison: {page}", highlight=False, soft_wrap=True)
+            console.print(f"comparison: {page}", highlight=False, markup=False, soft_wrap=True)
     for folder in folders:
-        console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+        console.print(f"report: {write_report(folder)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def latest_run(runs: Path) -> Path:
@@ -133,4 +136,4 @@ def _tell(record: object, folder: Path) -> None:
 
     console = output()
     print_record(record, console)  # type: ignore[arg-type]
-    console.print(f"run: {folder}\nreport: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"run: {folder}\nreport: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

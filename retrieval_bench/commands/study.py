@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from retrieval_bench.commands.telling import tell_failures
 from retrieval_bench.reporting.terminal import output, print_table
 from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.plugins import load_plugins
@@ -23,8 +25,7 @@ def study(arguments: argparse.Namespace) -> None:
     asked = Asked(read_study(arguments.file), arguments.settings, arguments.plugin)
     planned = [*asked.first().values(), *asked.plan().runs]
     progress = Console(stderr=True)
-    for failure in load_plugins([*asked.study.plugins, *arguments.plugin]):
-        progress.print(f"[yellow]{failure}[/]", highlight=False)
+    tell_failures(load_plugins([*asked.study.plugins, *arguments.plugin]))
     check_names([run.settings for run in planned])
     if getattr(arguments, "dry_run", False):
         print_table(output(), listed(planned, Journal(asked.folder() / "journal.jsonl")))
@@ -32,7 +33,7 @@ def study(arguments: argparse.Namespace) -> None:
     results, failed = run_study(asked, arguments.engine, arguments.workers, progress)
     console = output()
     print_table(console, rich_table(results.table))
-    console.print(f"\nreport: {results.report}", highlight=False, soft_wrap=True)
+    console.print(f"\nreport: {results.report}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise RunsFailedError(f"{failed} of {len(asked.plan().runs)} runs; the same command tries them again")
 
@@ -44,11 +45,11 @@ def listed(planned: Sequence[Planned], journal: Journal) -> Table:
     for run in planned:
         if run.waits_for is not None:
             # Its digest counts what is in that checkpoint, which nobody knows yet.
-            table.add_row(run.name, "", f"to be made after trained: {run.waits_for}")
+            table.add_row(Text(run.name), "", Text(f"to be made after trained: {run.waits_for}"))
             continue
         entry = entries.get(run.digest)
         state = f"failed: {entry.reason}" if entry is not None and entry.state == "failed" else "to be made"
-        table.add_row(run.name, run.digest, state if run.folder is None else f"recorded: {run.folder}")
+        table.add_row(Text(run.name), run.digest, Text(state if run.folder is None else f"recorded: {run.folder}"))
     return table
 
 

@@ -47,7 +47,7 @@ def inspect_weights(arguments: argparse.Namespace) -> None:
     if not found:
         _say(console, "in no known format", unknown_facts(file))
     if not arguments.tensors:
-        console.print("--tensors lists every tensor with its shape", highlight=False, style="dim")
+        console.print("--tensors lists every tensor with its shape", highlight=False, markup=False, style="dim")
         return
     ours = destinations(file, found[0]) if len(found) == 1 else {}
     _say(

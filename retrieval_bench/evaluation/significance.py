@@ -40,9 +40,8 @@ def paired_permutation_test(
     """Two-sided sign-flip test on the mean difference.
 
     Exact, without chance, where at most `EXACT_UP_TO` queries differ. Otherwise by random sign patterns, with the
-    observed
-    one counted in: p = (b + 1) / (permutations + 1), so p is never 0 (Phipson, Smyth, Permutation P-values Should Never
-    Be Zero, 2010).
+    observed one counted in: p = (b + 1) / (permutations + 1), so p is never 0 (Phipson, Smyth, Permutation P-values
+    Should Never Be Zero, 2010).
 
     Args:
         first, second: ``(Q,)`` values per query, such as APs at one level, in the same order of queries; NaN in both

@@ -172,6 +172,7 @@ class FeatureSource:
                     f"store the features of {images} images in {self.folder}: about {readable(needed)}, "
                     f"{readable(free)} free",
                     highlight=False,
+                    markup=False,
                     soft_wrap=True,
                 )
         for one in missing:

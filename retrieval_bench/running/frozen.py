@@ -110,7 +110,9 @@ def prepare_features(
     if training and untrained_backbone(settings, model):
         state.warnings.append("the frozen backbone has random weights; give backbone.weights=FILE or pretrained=true")
     if note := unused_store(settings, model):
-        state.console.print(f"the features of the frozen backbone are not stored: {note}", highlight=False)
+        state.console.print(
+            f"the features of the frozen backbone are not stored: {note}", highlight=False, markup=False
+        )
     if not stores_features(settings, model):
         return
     source, scales = feature_source(settings, model, state.console), model.described_scales(local=local)

@@ -130,7 +130,7 @@ def _run_all(
         made = asked.plan()
         failed = run(made.runs, asked.study.name, workers)
         said = f"{time.monotonic() - begin:.0f} s" if engine.cache_info().currsize else "all runs were recorded before"
-        console.print(f"{asked.study.name}: {said}", highlight=False)
+        console.print(f"{asked.study.name}: {said}", highlight=False, markup=False)
         return made, failed
 
 

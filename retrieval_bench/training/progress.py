@@ -88,7 +88,7 @@ class TrainingProgress(Callback):
             known += [f"validation mAP {100 * float(value):.1f}"] if value is not None else []
             speed = self.images / self.seconds
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self._bar.console.print(", ".join([epoch, *known, f"{speed:.0f} images/s"]), highlight=False)
+            self._bar.console.print(", ".join([epoch, *known, f"{speed:.0f} images/s"]), highlight=False, markup=False)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the validation mAP."""

@@ -74,6 +74,8 @@ class PoolingStart(Callback):
             pooling.load_state_dict(trainer.strategy.broadcast(state))
         self.seconds = time.perf_counter() - began
         name = pl_module.settings["pooling"]["name"]
-        console.print(f"{name} starts from {self.images} training images, {self.seconds:.1f} s", highlight=False)
+        console.print(
+            f"{name} starts from {self.images} training images, {self.seconds:.1f} s", highlight=False, markup=False
+        )
         if trainer.is_global_zero:
             write_text(self.path, json.dumps({"images": self.images, "seconds": self.seconds}) + "\n")

@@ -43,6 +43,13 @@ def test_the_comparison_of_several_runs_is_kept_where_it_is_asked_for(finished, 
     assert (place / "table.tex").read_text(encoding="utf-8").count(r" \\") == 4
 
 
+def test_a_path_with_brackets_is_told_as_it_is(finished, capsys):
+    Path("runs [gem]").mkdir()
+    finished.rename("runs [gem]/one")
+    assert call(["report", "runs [gem]/one"]) == 0
+    assert "report: runs [gem]/one/report.html" in capsys.readouterr().out
+
+
 def test_without_any_finished_folder_it_is_an_error(finished, capsys):
     assert call(["report", "begun", "empty"]) == 2
     lines = capsys.readouterr().err.splitlines()
