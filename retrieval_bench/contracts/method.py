@@ -52,7 +52,6 @@ def builds(part: Part) -> None:
     )
     require_docstring(found, part.name)
     model = build(part)
-    require(model.method == part.name, f"it calls itself {model.method!r}, but is registered as {part.name!r}")
     require(not model.training, "it is not in eval mode when it is built")
     model.train()
     require_refusal(

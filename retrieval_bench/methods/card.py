@@ -23,6 +23,15 @@ class MethodCard:
     implementation: str
     published: tuple[Published, ...] = ()
 
+    def extended(self, title: str) -> "MethodCard":
+        """The card of a method that extends this one and says nothing of itself."""
+        return MethodCard(
+            title=title,
+            paper=f"unpublished; extends {self.title} ({self.paper})",
+            code="own code",
+            implementation=f"own work that extends {self.title}",
+        )
+
 
 def figures(
     variant: str, source: str, *, medium: tuple[float, float], hard: tuple[float, float], stage: str = "global"

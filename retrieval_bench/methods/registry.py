@@ -24,8 +24,21 @@ Part = str | Mapping[str, Any] | None
 
 
 def register_method(name: str) -> Any:
-    """Enter a `RetrievalModule` class under `name`."""
-    return METHODS.register(name)
+    """Enter a `RetrievalModule` class under `name`.
+
+    One that extends another method and has no card of its own gets one that says so: neither the other's published
+    figures nor what is known of its code hold for it.
+    """
+
+    def enter(part: Any) -> Any:
+        entered = METHODS.register(name)(part)
+        if isinstance(part, type) and issubclass(part, RetrievalModule) and "card" not in vars(part):
+            inherited = getattr(part, "card", None)
+            if inherited is not None:
+                part.card = inherited.extended(name)
+        return entered
+
+    return enter
 
 
 def list_methods() -> list[str]:
@@ -151,6 +164,9 @@ def _as_loaded(model: RetrievalModule) -> None:
 
 def _built(method: str, options: Mapping[str, Any]) -> RetrievalModule:
     model: RetrievalModule = METHODS.create(method, options)
+    # The constructor of a method that is extended knows its own name only.
+    model.method = method
+    model.normalisation_source = f"method {method}"
     merge = getattr(getattr(model, "pooling", None), "merge", None)
     if merge is not None:
         changes = {"merge": merge, "merge_exponent": getattr(model.pooling, "merge_exponent", None)}

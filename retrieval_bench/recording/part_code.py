@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
+from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.settings.imports import code_digest, constants, files_of
 from retrieval_bench.settings.kinds import KINDS
 from retrieval_bench.settings.plugins import load_plugins
@@ -49,8 +50,8 @@ def used_parts(settings: RunSettings) -> Iterator[Any]:
     }
     methods = KINDS["method"].registry()
     if settings.method in methods.names():
-        module = methods.get(settings.method).__module__
-        own = [file for name, file in files_of([module], ROOMS).items() if _together(name, module)]
+        modules = _lineage(methods.get(settings.method))
+        own = [file for name, file in files_of(modules, ROOMS).items() if any(_together(name, one) for one in modules)]
         named = {word for file in own for word in constants(file)}
         for kind in ("backbone", "pooling", "loss"):
             if wanted[kind] == {"None"}:
@@ -67,6 +68,12 @@ def _words(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         for inner in value.values():
             yield from _words(inner)
+
+
+def _lineage(part: Any) -> list[str]:
+    """The modules of a method and of those that it extends, which name parts for it too."""
+    extended = inspect.getmro(part) if inspect.isclass(part) else ()
+    return sorted({part.__module__, *(kind.__module__ for kind in extended if issubclass(kind, RetrievalModule))})
 
 
 def _together(module: str, method: str) -> bool:

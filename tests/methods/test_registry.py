@@ -5,6 +5,7 @@ import timm
 import torch
 
 import retrieval_bench as rb
+from retrieval_bench.methods.gem.module import Gem
 from retrieval_bench.methods.registry import METHODS, register_method
 from retrieval_bench.settings.errors import InputError
 
@@ -21,6 +22,50 @@ def test_a_part_that_is_no_module_is_refused():
             rb.create_model("not_a_module_for_test")
     finally:
         del METHODS._parts["not_a_module_for_test"]
+
+
+@pytest.fixture
+def extended():
+    """A method that changes one thing of GeM's, and brings neither a constructor nor a card."""
+
+    @register_method("extended_for_test")
+    class Extended(Gem):
+        """GeM with its signs turned."""
+
+        def head(self, features):
+            return -super().head(features)
+
+    yield Extended
+    del METHODS._parts["extended_for_test"]
+
+
+def test_a_method_that_extends_another_has_its_own_name(extended, build, save, pictures, tmp_path):
+    model = build("extended_for_test")
+    assert (model.method, model.normalisation_source) == ("extended_for_test", "method extended_for_test")
+    file = save(model, tmp_path / "own.ckpt")
+    again = rb.create_model("extended_for_test", weights=file)
+    assert torch.equal(again.describe(pictures(1, 64, 48)), model.describe(pictures(1, 64, 48)))
+    with pytest.raises(InputError, match="holds method 'extended_for_test', not 'gem'"):
+        rb.create_model("gem", weights=file)
+
+
+def test_its_card_claims_nothing_of_the_other(extended):
+    assert extended.card.title == "extended_for_test"
+    assert extended.card.implementation == "own work that extends GeM"
+    assert extended.card.published == ()
+    assert Gem.card.published
+
+
+def test_a_card_of_its_own_is_kept():
+    class Carded(Gem):
+        """GeM again."""
+
+        card = Gem.card
+
+    try:
+        assert register_method("carded_for_test")(Carded).card is Gem.card
+    finally:
+        del METHODS._parts["carded_for_test"]
 
 
 @pytest.mark.parametrize("method", ["gem", "delg"])

@@ -89,6 +89,11 @@ def test_the_parts_that_a_method_names_count():
     assert "retrieval_bench.pooling.mac" not in parts
 
 
+def test_the_parts_that_an_extended_method_names_count():
+    parts = {part.__module__ for part in used_parts(layered({"method": "superglobal"}))}
+    assert {"retrieval_bench.methods.superglobal.module", "retrieval_bench.losses.curricularface"} <= parts
+
+
 def test_named_parts_take_the_place_of_the_methods_own():
     given = {"method": "delg", "pooling": "mac", "rerank": "superglobal"}
     parts = {part.__module__ for part in used_parts(layered(given))}
