@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.faults import fault_of
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.settings.registry import Registry
 from retrieval_bench.values.features import Features
@@ -51,7 +52,23 @@ class Backbone(nn.Module, ABC):
 
     def features(self, images: Tensor) -> Features:
         """As `forward`, with the tokens where `token_channels` says that there are some."""
-        return Features(tuple(self(images)))
+        return Features(_as_told(self, self(images)))
+
+
+def _as_told(backbone: Backbone, maps: Any) -> tuple[Tensor, ...]:
+    """What `Backbone.forward` gave.
+
+    Raises:
+        InputError: it is no map of the told channels per stage; said here, since all that stands on it would be blamed.
+    """
+    told = ", ".join(f"(B, {channels}, H, W)" for channels in backbone.channels)
+    if not isinstance(maps, list | tuple):
+        given = f"a {type(maps).__name__}"
+    elif [(one.ndim, one.shape[1]) for one in maps if one.ndim > 1] != [(4, width) for width in backbone.channels]:
+        given = ", ".join(str(tuple(one.shape)) for one in maps) or "no map"
+    else:
+        return tuple(maps)
+    raise InputError(fault_of(type(backbone), f"gave {given}, not a list of {told} as its channels say"))
 
 
 def register_backbone(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -15,6 +15,7 @@ from retrieval_bench.backbones.relup import apply_relup
 from retrieval_bench.backbones.timm_adapter import WITH_TOKENS, TimmBackbone, missing_stages
 from retrieval_bench.backbones.weights import load_backbone_weights, timms_reader
 from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.faults import fault_of
 from retrieval_bench.settings.normalisation import Normalisation
 from retrieval_bench.weights.reading import read_weights
 
@@ -99,7 +100,13 @@ def _built(
     if name in BACKBONES.names():
         given: dict[str, Any] = {"weights": weights} if weights is not None else {}
         given |= {"pretrained": True} if pretrained else {}
-        backbone: Backbone = BACKBONES.create(name, {**options, **given}, out_stages=stages, tokens=tokens)
+        backbone = BACKBONES.create(name, {**options, **given}, out_stages=stages, tokens=tokens)
+        if not isinstance(backbone, Backbone):
+            said = f"makes a {type(backbone).__name__}, which must inherit from retrieval_bench.backbones.Backbone"
+            raise InputError(fault_of(BACKBONES.get(name), said))
+        for told in ("channels", "strides"):
+            if not isinstance(getattr(backbone, told, None), tuple | list):
+                raise InputError(fault_of(type(backbone), f"sets no {told}; its constructor must, one for each stage"))
         if weights is not None and backbone.normalisation is None:
             backbone.normalisation = trained_with_of(weights)
         return backbone

@@ -8,10 +8,9 @@ from typing import Any, get_type_hints
 from retrieval_bench.contracts.contract import summary_of
 from retrieval_bench.contracts.expectations import Broken, require, require_refusal
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.settings.registry import Registry
+from retrieval_bench.settings.registry import LOOSE, Registry
 
 ABSENT = inspect.Parameter.empty
-LOOSE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class NoValue:

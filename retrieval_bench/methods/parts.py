@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from retrieval_bench.backbones import Backbone, create_backbone
 from retrieval_bench.backbones.base import MissingFeaturesError
 from retrieval_bench.backbones.factory import is_backbone
-from retrieval_bench.batch_attention import BATCH_ATTENTIONS, attach
+from retrieval_bench.batch_attention import BATCH_ATTENTIONS, BatchAttention, attach
 from retrieval_bench.losses import LOSSES
 from retrieval_bench.pooling import POOLINGS, Pooling
 from retrieval_bench.settings.errors import InputError, nearest
@@ -65,6 +65,7 @@ def build_pooling(part: Part, in_channels: int, backbone: Backbone) -> Pooling:
     """
     options = {key: value for key, value in part.items() if key != "name"}
     pooling: Pooling = _module(
+        Pooling,
         POOLINGS,
         part["name"],
         options,
@@ -101,10 +102,10 @@ def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | Non
         if name is not None:
             BATCH_ATTENTIONS.check(name, attention, dim=dim)
         return None
-    loss = _module(LOSSES, part["name"], options, **given)
+    loss = _module(nn.Module, LOSSES, part["name"], options, **given)
     loss.register_forward_hook(_require_scalar)
     if name is not None:
-        attach(loss, BATCH_ATTENTIONS.create(name, attention, dim=dim))
+        attach(loss, _module(BatchAttention, BATCH_ATTENTIONS, name, attention, dim=dim))
     return loss
 
 
@@ -114,8 +115,8 @@ def _require_scalar(loss: nn.Module, _: Any, value: Any) -> None:
         raise InputError(fault_of(type(loss), f"gave {given}, not one number, as a tensor of shape ()"))
 
 
-def _module(registry: Registry, name: str, options: Part, **given: Any) -> Any:
-    """A part that is a module, or an error that says what its constructor forgot."""
+def _module(kind: type, registry: Registry, name: str, options: Part, **given: Any) -> Any:
+    """A part that is a module of a kind, or an error that says what its class or constructor forgot."""
     try:
         part = registry.create(name, options, **given)
     except AttributeError as error:
@@ -124,6 +125,9 @@ def _module(registry: Registry, name: str, options: Part, **given: Any) -> Any:
         raise InputError(_uninitialised(registry, name)) from error
     if isinstance(part, nn.Module) and "_modules" not in vars(part):
         raise InputError(_uninitialised(registry, name))
+    if not isinstance(part, kind):
+        base = f"{kind.__module__.removesuffix('.base').removesuffix('.modules.module')}.{kind.__name__}"
+        raise InputError(fault_of(registry.get(name), f"makes a {type(part).__name__}, which must inherit from {base}"))
     return part
 
 

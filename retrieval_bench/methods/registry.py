@@ -167,6 +167,9 @@ def _built(method: str, options: Mapping[str, Any]) -> RetrievalModule:
     # The constructor of a method that is extended knows its own name only.
     model.method = method
     model.normalisation_source = f"method {method}"
+    # So with the options that it adds: checkpoints and stored descriptors are told apart by the settings.
+    for key, value in options.items():
+        model.settings.setdefault(key, value)
     merge = getattr(getattr(model, "pooling", None), "merge", None)
     if merge is not None:
         changes = {"merge": merge, "merge_exponent": getattr(model.pooling, "merge_exponent", None)}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.faults import fault_of
 from retrieval_bench.settings.registry import Registry
 from retrieval_bench.values.ranking import Ranking
 
@@ -55,9 +56,26 @@ def create_reranker(name: str, **options: Any) -> Reranker:
     """Build a re-ranker, to use it on several rankings or to ask it for more than a ranking.
 
     Raises:
-        InputError: unknown name or option, or an option with an impossible value.
+        InputError: unknown name or option, an option with an impossible value, or a part that is no `Reranker`.
     """
-    return RERANKERS.create(name, options)
+    reranker = RERANKERS.create(name, options)
+    if not isinstance(reranker, Reranker):
+        said = f"makes a {type(reranker).__name__}, which must inherit from retrieval_bench.reranking.Reranker"
+        raise InputError(fault_of(RERANKERS.get(name), said))
+    return reranker
+
+
+def reranked(reranker: Reranker, ranking: Ranking, query: Any, database: Any) -> Ranking:
+    """What a re-ranker makes of a ranking.
+
+    Raises:
+        InputError: it gave no ranking of the same shape.
+    """
+    found = reranker(ranking, query, database)
+    if not isinstance(found, Ranking) or found.indices.shape != ranking.indices.shape:
+        given = f"a ranking of {tuple(found.indices.shape)}" if isinstance(found, Ranking) else type(found).__name__
+        raise InputError(fault_of(type(reranker), f"gave {given}, not a Ranking of {tuple(ranking.indices.shape)}"))
+    return found
 
 
 def rerank(name: str, ranking: Ranking, query: Any = None, database: Any = None, **options: Any) -> Ranking:
@@ -77,7 +95,7 @@ def rerank(name: str, ranking: Ranking, query: Any = None, database: Any = None,
         raise InputError(
             f"rerank needs a Ranking, got {type(ranking).__name__}; make one with Ranking.from_indices(...)"
         )
-    return create_reranker(name, **options)(ranking, query, database)
+    return reranked(create_reranker(name, **options), ranking, query, database)
 
 
 def check_inputs(ranking: Ranking, query: Any, database: Any, *, needs: str) -> None:

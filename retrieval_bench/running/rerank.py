@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.recording.gallery import Points
-from retrieval_bench.reranking.base import RERANKERS, Reranker, create_reranker
+from retrieval_bench.reranking.base import RERANKERS, Reranker, create_reranker, reranked
 from retrieval_bench.running.state import RunState
-from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.faults import fault_of
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.values.dataset import RetrievalDataset
 from retrieval_bench.values.ranking import LevelRankings, Ranking
@@ -32,6 +33,8 @@ def build_reranker(settings: RunSettings, model: RetrievalModule, dataset: Retri
         return None
     needs = getattr(RERANKERS.get(name), "needs", "descriptors")
     given = {"descriptors": True, "local features": model.has_local_features, "feature maps": model.has_feature_maps}
+    if needs not in given:
+        raise InputError(fault_of(RERANKERS.get(name), f"has an {nearest(str(needs), given, noun='value of needs')}"))
     if not given[needs]:
         able = "delg" if needs == "local features" else "cvnet"
         raise InputError(
@@ -43,7 +46,7 @@ def build_reranker(settings: RunSettings, model: RetrievalModule, dataset: Retri
         options["model"] = model
     if "ground_truth" in known and options.get("protocol") == "published":
         options["ground_truth"] = dataset.ground_truth
-    if options.get("junk", "keep") != "keep":
+    if "junk_rows" in known and options.get("junk", "keep") != "keep":
         options["junk_rows"] = [entry.get("junk", []) for entry in dataset.ground_truth]
     return create_reranker(name, **options)
 
@@ -64,11 +67,12 @@ def rerank(state: RunState, reranker: Reranker, ranking: Ranking, queries: Any, 
             by_level = getattr(reranker, "by_level", None)
             if by_level is not None:
                 return LevelRankings(**by_level(ranking, whole, database))
-            return LevelRankings.same(reranker(ranking, whole, database))
+            return LevelRankings.same(reranked(reranker, ranking, whole, database))
         parts = []
         for start in range(0, len(ranking), AT_ONCE):
             few = slice(start, start + AT_ONCE)
-            parts.append(reranker(Ranking(ranking.indices[few], ranking.scores[few]), queries[few], database))
+            some = Ranking(ranking.indices[few], ranking.scores[few])
+            parts.append(reranked(reranker, some, queries[few], database))
             bar.advance(task, len(parts[-1]))
     joined = Ranking(torch.cat([part.indices for part in parts]), torch.cat([part.scores for part in parts]))
     return LevelRankings.same(joined)

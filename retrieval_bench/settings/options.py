@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from retrieval_bench.settings.registry import LOOSE
+
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields|Note|Example|Examples):$")
 
 
@@ -35,13 +37,12 @@ def options_of(part: Callable[..., Any], given: Iterable[str] = ()) -> list[Opti
         given: parameters that are no options.
     """
     parameters = inspect.signature(part).parameters.values()
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     hints = _hints(part)
     texts = argument_texts(part)
     return [
         Option(one.name, kind_text(hints.get(one.name, Any)), default_text(one.default), texts.get(one.name, ""))
         for one in parameters
-        if one.name not in given and one.kind not in variable
+        if one.name not in given and one.kind not in LOOSE
     ]
 
 

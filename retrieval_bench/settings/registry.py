@@ -18,6 +18,9 @@ from retrieval_bench.settings.errors import OF_YOUR_OWN, InputError, nearest
 SECTIONS = {"re-ranker": "rerank", "method": "model", "batch attention": "loss.batch_attention"}
 """Kinds whose options stand in a section of the settings that is called otherwise."""
 
+LOOSE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""Parameters such as ``*args`` and ``**kwargs``, which are no options."""
+
 _EVERY: "weakref.WeakSet[Registry]" = weakref.WeakSet()
 
 
@@ -104,17 +107,21 @@ class Registry:
             given: what the surroundings know (``in_channels``, ``num_classes`` ...); handed to parts that name it.
 
         Raises:
-            InputError: an unknown option, with the nearest one, or one that is required and missing.
+            InputError: an unknown option, with the nearest one, one that is required and missing, or a class that lacks
+                a method.
         """
+        if undefined := sorted(getattr(self.get(name), "__abstractmethods__", ())):
+            raise InputError(
+                f"{self.kind} {name!r} ({origin(self.get(name))}) has no {' and no '.join(undefined)}; define what is "
+                "missing there"
+            )
         typed = self.check(name, options, **given)
         parameters = self.options(name)
         arguments = {key: value for key, value in given.items() if key in parameters} | dict(options)
         missing = [
             key
             for key, parameter in parameters.items()
-            if parameter.default is inspect.Parameter.empty
-            and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-            and key not in arguments
+            if parameter.default is inspect.Parameter.empty and parameter.kind not in LOOSE and key not in arguments
         ]
         if missing:
             raise InputError(f"{self.kind} {name!r} needs {', '.join(missing)}: set {self.section}.{missing[0]}=...")
@@ -126,10 +133,10 @@ class Registry:
         Raises:
             InputError: an unknown option, with the nearest one, or a value of another kind.
         """
-        parameters = self.options(name)
+        parameters = self.options(name).items()
+        settable = [known for known, parameter in parameters if known not in given and parameter.kind not in LOOSE]
         for key in options:
-            if key not in parameters or key in given:
-                settable = [known for known in parameters if known not in given]
+            if key not in settable:
                 raise InputError(nearest(key, settable, noun=f"option of {self.kind} {name!r}"))
         return {key: self._typed(name, key, value) for key, value in options.items()}
 

@@ -116,3 +116,42 @@ def test_plug_ins_need_not_know_of_it(tmp_path):
         assert create_backbone("plugged_in_for_test", normalisation=BY_HAND).normalisation.mean == (0.1, 0.2, 0.3)
     finally:
         del BACKBONES._parts["plugged_in_for_test"]
+
+
+class NoBackbone(torch.nn.Module):
+    def __init__(self, out_stages=(-1,)):
+        super().__init__()
+
+
+class Untold(PluggedIn):
+    def __init__(self, out_stages=(-1,)):
+        super().__init__(out_stages)
+        del self.channels
+
+
+class OneMap(PluggedIn):
+    def forward(self, images):
+        return self.layer(images)
+
+
+class Wider(PluggedIn):
+    def forward(self, images):
+        return [self.layer(images).repeat(1, 2, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (NoBackbone, "makes a NoBackbone, which must inherit from retrieval_bench.backbones.Backbone; see"),
+        (Untold, "sets no channels; its constructor must"),
+        (OneMap, r"gave a Tensor, not a list of \(B, 8, H, W\)"),
+        (Wider, r"gave \(1, 16, 2, 2\), not a list of \(B, 8, H, W\)"),
+    ],
+)
+def test_a_plug_in_that_is_no_backbone_is_named(part, said):
+    register_backbone("wrong_for_test")(part)
+    try:
+        with pytest.raises(InputError, match=rf"^backbone 'wrong_for_test' \(test_factory\.py\) {said}"):
+            create_backbone("wrong_for_test").features(torch.zeros(1, 3, 4, 4))
+    finally:
+        del BACKBONES._parts["wrong_for_test"]

@@ -7,6 +7,7 @@ import torch
 
 import retrieval_bench as rb
 from retrieval_bench.backbones import create_backbone
+from retrieval_bench.batch_attention import register_batch_attention
 from retrieval_bench.losses import LOSSES, MetricLoss, register_loss
 from retrieval_bench.methods.parts import build_loss, build_pooling, is_known, named_parts, resolve
 from retrieval_bench.methods.registry import METHODS
@@ -220,6 +221,32 @@ def test_a_constructor_that_forgot_super_is_named(kind, with_module):
     backbone = create_backbone("test_resnet")
     with pytest.raises(InputError, match=said):
         build_pooling({"name": "wrong"}, 8, backbone) if kind == "pooling" else build_loss({"name": "wrong"}, 8, 2)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("register", "base", "part", "expected"),
+    [
+        (register_pooling, torch.nn.Module, {"pooling": "wrong"}, r"retrieval_bench\.pooling\.Pooling"),
+        (register_pooling, object, {"pooling": "wrong"}, r"retrieval_bench\.pooling\.Pooling"),
+        (register_loss, object, {"loss": "wrong"}, r"torch\.nn\.Module"),
+        (
+            register_batch_attention,
+            torch.nn.Module,
+            {"loss": {"name": "arcface", "batch_attention": "wrong"}},
+            r"retrieval_bench\.batch_attention\.BatchAttention",
+        ),
+    ],
+    ids=["pooling", "no module", "loss", "batch attention"],
+)
+def test_a_part_that_inherits_from_nothing_of_its_kind_is_named(register, base, part, expected, build):
+    @register("wrong")
+    class Wrong(base):
+        pass
+
+    said = rf"'wrong' \(test_parts\.py\) makes a Wrong, which must inherit from {expected}; see retrieval-bench check"
+    with pytest.raises(InputError, match=said):
+        build("gem", **part)
 
 
 @pytest.mark.usefixtures("own")

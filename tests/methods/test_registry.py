@@ -49,6 +49,50 @@ def test_a_method_that_extends_another_has_its_own_name(extended, build, save, p
         rb.create_model("gem", weights=file)
 
 
+def test_an_option_that_a_method_adds_is_kept(build, save, pictures, tmp_path):
+    @register_method("longer_for_test")
+    class Longer(Gem):
+        """GeM of squares, or of another power."""
+
+        def __init__(
+            self,
+            *,
+            backbone=None,
+            pooling=None,
+            loss=None,
+            dim=None,
+            num_classes=None,
+            variant="spca",
+            projection="linear",
+            local_whitening="none",
+            merge=None,
+            power: float = 2.0,
+        ):
+            super().__init__(
+                backbone=backbone,
+                pooling=pooling,
+                loss=loss,
+                dim=dim,
+                num_classes=num_classes,
+                variant=variant,
+                projection=projection,
+                local_whitening=local_whitening,
+                merge=merge,
+            )
+            self.power = power
+
+        def head(self, features):
+            return super().head(features).abs() ** self.power
+
+    try:
+        model = build("longer_for_test", power=3.0)
+        again = rb.create_model("longer_for_test", weights=save(model, tmp_path / "own.ckpt"))
+        assert again.power == 3.0
+        assert torch.equal(again.describe(pictures(1, 64, 48)), model.describe(pictures(1, 64, 48)))
+    finally:
+        del METHODS._parts["longer_for_test"]
+
+
 def test_its_card_claims_nothing_of_the_other(extended):
     assert extended.card.title == "extended_for_test"
     assert extended.card.implementation == "own work that extends GeM"

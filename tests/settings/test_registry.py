@@ -1,6 +1,7 @@
 """Parts by name, with their options."""
 
 import sys
+from abc import ABC, abstractmethod
 
 import pytest
 
@@ -114,6 +115,28 @@ def test_parts_of_users_may_be_written_any_way(registry):
     assert registry.create("bare", {"power": "any"}, in_channels=8).power == "any"
     assert registry.create("checked", {"power": 2.0}, in_channels=8).power == 2.0
     assert isinstance(registry.create("plain", {}, in_channels=8), Plain)
+
+
+def test_a_class_that_lacks_a_method_names_it_and_its_file(registry):
+    class Shape(ABC):
+        @abstractmethod
+        def forward(self): ...
+
+    @registry.register("circle")
+    class Circle(Shape):
+        pass
+
+    with pytest.raises(InputError, match=r"shape 'circle' \(\S+test_registry\.py:\S*Circle\) has no forward; define"):
+        registry.create("circle", {})
+
+
+def test_loose_parameters_are_no_options(registry):
+    @registry.register("any")
+    def any_of(*args, size: int = 1, **kwargs): ...
+
+    for key in ("side", "kwargs"):
+        with pytest.raises(InputError, match=rf"option of shape 'any' '{key}'.*\(known: size\)"):
+            registry.create("any", {key: 1})
 
 
 def test_options_are_the_parameters(registry):
