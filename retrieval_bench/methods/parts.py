@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from retrieval_bench.backbones import Backbone, create_backbone
@@ -109,10 +110,12 @@ def build_loss(part: Part, dim: int, num_classes: int | None) -> nn.Module | Non
     return loss
 
 
-def _require_scalar(loss: nn.Module, _: Any, value: Any) -> None:
+def _require_scalar(loss: nn.Module, inputs: tuple[Any, ...], value: Any) -> None:
     if not isinstance(value, Tensor) or value.ndim:
         given = f"values of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise InputError(fault_of(type(loss), f"gave {given}, not one number, as a tensor of shape ()"))
+    if inputs and inputs[0].requires_grad and not value.requires_grad and torch.is_grad_enabled():
+        raise InputError(fault_of(type(loss), "gave a number that nothing can learn from; is something detached?"))
 
 
 def _module(kind: type, registry: Registry, name: str, options: Part, **given: Any) -> Any:

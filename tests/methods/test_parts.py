@@ -269,6 +269,20 @@ def test_a_loss_that_gives_no_single_number_is_named(result, gave, build, pictur
         build("gem", loss="wrong").train().losses(pictures(4, 32, 32), torch.tensor([0, 0, 1, 1]))
 
 
+@pytest.mark.usefixtures("own")
+def test_a_loss_without_a_gradient_is_named(build, pictures):
+    @register_loss("wrong")
+    class Wrong(MetricLoss):
+        def batch_loss(self, descriptors, labels):
+            return descriptors.detach().mean()
+
+    model, batch = build("gem", loss="wrong").train(), (pictures(4, 32, 32), torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(InputError, match=r"^loss 'wrong' \(test_parts\.py\) gave a number that nothing can learn from"):
+        model.losses(*batch)
+    with torch.no_grad():
+        assert model.losses(*batch)["loss"].ndim == 0
+
+
 def test_the_parts_of_a_model_by_name(build):
     model = build("gem", loss={"name": "arcface", "batch_attention": "batchformer"})
     assert named_parts(model.settings) == {
