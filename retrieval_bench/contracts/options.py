@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Collection
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any
 
 from retrieval_bench.contracts.contract import summary_of
 from retrieval_bench.contracts.expectations import Broken, require, require_refusal
 from retrieval_bench.settings.errors import InputError
-from retrieval_bench.settings.registry import LOOSE, Registry
+from retrieval_bench.settings.registry import Registry
+from retrieval_bench.settings.signature import LOOSE, hints_of
 
 ABSENT = inspect.Parameter.empty
 
@@ -44,7 +45,7 @@ def require_options(registry: Registry, name: str, given: Collection[str]) -> No
     )
     part = registry.get(name)
     try:
-        hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+        hints = hints_of(part)
     except (NameError, TypeError) as error:
         raise Broken(f"the types of the constructor cannot be read ({error}); import what they name") from error
     filled = dict.fromkeys(given)

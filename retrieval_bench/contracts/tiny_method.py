@@ -1,6 +1,5 @@
 """Small models of a method, and what they are given in checks."""
 
-import inspect
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ TINY: dict[str, Any] = {"backbone": "test_resnet", "dim": 16, "num_classes": 3}
 
 def takes(part: Part, option: str) -> bool:
     """Whether the constructor has the parameter `option`."""
-    return option in inspect.signature(METHODS.get(part.name)).parameters
+    return option in METHODS.options(part.name)
 
 
 def build(part: Part, seed: int = 0, **given: Any) -> RetrievalModule:

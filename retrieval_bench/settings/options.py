@@ -5,9 +5,9 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from retrieval_bench.settings.registry import LOOSE
+from retrieval_bench.settings.signature import LOOSE, hints_of, parameters_of
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields|Note|Example|Examples):$")
 
@@ -36,7 +36,7 @@ def options_of(part: Callable[..., Any], given: Iterable[str] = ()) -> list[Opti
         part: a class, whose constructor's parameters are meant, or a function.
         given: parameters that are no options.
     """
-    parameters = inspect.signature(part).parameters.values()
+    parameters = parameters_of(part).values()
     hints = _hints(part)
     texts = argument_texts(part)
     return [
@@ -128,7 +128,7 @@ def _null(inner: tuple[Any, ...]) -> list[str]:
 
 def _hints(part: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
+        return hints_of(part)
     except (NameError, TypeError):  # annotations that only a type checker can resolve
         return {}
 

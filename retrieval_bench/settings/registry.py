@@ -9,17 +9,15 @@ import inspect
 import pkgutil
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval_bench.settings.errors import OF_YOUR_OWN, InputError, nearest
+from retrieval_bench.settings.signature import LOOSE, hints_of, parameters_of
 
 SECTIONS = {"re-ranker": "rerank", "method": "model", "batch attention": "loss.batch_attention"}
 """Kinds whose options stand in a section of the settings that is called otherwise."""
-
-LOOSE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-"""Parameters such as ``*args`` and ``**kwargs``, which are no options."""
 
 _EVERY: "weakref.WeakSet[Registry]" = weakref.WeakSet()
 
@@ -96,8 +94,8 @@ class Registry:
         return self._parts[name]
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
-        """The options of the part called `name`: its constructor's parameters by name."""
-        return dict(inspect.signature(self.get(name)).parameters)
+        """The options of the part called `name`: its constructor's parameters by name; see `parameters_of`."""
+        return parameters_of(self.get(name))
 
     def create(self, name: str, options: Mapping[str, Any], **given: Any) -> Any:
         """Build the part called `name`.
@@ -144,7 +142,7 @@ class Registry:
         """An option as the kind of value that the part's signature asks for."""
         part = self.get(name)
         try:
-            hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+            hints = hints_of(part)
         except (NameError, TypeError):  # annotations that only a type checker can resolve
             return value
         if key not in hints:

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retrieval_bench.methods import register_method
 from retrieval_bench.methods.base import RetrievalModule
 from retrieval_bench.methods.card import MethodCard
 from retrieval_bench.methods.parts import build_backbone, build_loss, build_pooling, resolve
-from retrieval_bench.methods.registry import register_method
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.values.features import Features
