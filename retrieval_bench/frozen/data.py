@@ -92,5 +92,5 @@ def training_stores(data: RetrievalDataModule, source: FeatureSource) -> dict[st
             found["validation"] = source.views(held_out, size, "features of validation images", together)
         names = [f"{row:07d}" for row in range(len(held_out))]
         images = ImageList(names, list(held_out.paths))
-        found["retrieval"] = source.images(images, (1.0,), "features of whole validation images")
+        found["retrieval"] = source.images(images, (1.0,), "features of whole validation images", training=True)
     return found

@@ -97,7 +97,8 @@ class StoredFeed:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._loader)
+        # As a generator: Lightning asks for an iterator once more, to see whether there is one, and must draw nothing.
+        yield from self._loader
 
     def _read(self, chosen: tuple[int, list[int]]) -> dict[str, Any]:
         batch, rows = chosen

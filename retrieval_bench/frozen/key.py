@@ -60,13 +60,12 @@ def asked(model: RetrievalModule) -> Asked:
     return Asked(len(backbone.channels), backbone.token_channels is not None)
 
 
-def backbone_parts(model: RetrievalModule, dtype: str, precision: str) -> dict[str, str]:
+def backbone_parts(model: RetrievalModule, dtype: str) -> dict[str, str]:
     """The part of a key that all stores of a model have in common, by name.
 
     Args:
         model: with its backbone.
         dtype: of the stored values.
-        precision: of the network's arithmetic, as Lightning calls it.
     """
     options = {key: value for key, value in model.settings["backbone"].items() if key not in ELSEWHERE}
     return {
@@ -74,7 +73,6 @@ def backbone_parts(model: RetrievalModule, dtype: str, precision: str) -> dict[s
         "weights": model_digest(model.backbone),
         "code": code_digest(model.backbone, ROOMS),
         "dtype": dtype,
-        "precision": precision,
     }
 
 

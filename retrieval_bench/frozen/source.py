@@ -43,6 +43,7 @@ class Wanted:
         scales: of the image pyramid; None: images go through as they are.
         sizes: of the images at scale 1, found when asked for.
         feed: the batches of some rows, for one pass.
+        precision: of the pass, as Lightning calls it.
         fill: see `FeatureReader`.
     """
 
@@ -52,6 +53,7 @@ class Wanted:
     scales: tuple[float, ...] | None
     sizes: Callable[[], Iterable[Size]]
     feed: Callable[[Sequence[int]], Any]
+    precision: str
     fill: int = 1
 
 
@@ -68,7 +70,8 @@ class FeatureSource:
         batch_size: the most images that pass through the backbone together.
         workers: processes that decode.
         on_error: the fate of an image that gives no pixels.
-        accelerator, precision: of the pass, as in `extract_to_store`.
+        accelerator: of the pass, as in `extract_to_store`.
+        precision: of a training, as Lightning calls it; what is described goes through as in `extract_to_store`.
         console: where it is told how much disk is needed; None: nowhere.
         shard_bytes: a killed run loses at most about so much.
 
@@ -97,15 +100,24 @@ class FeatureSource:
         self.workers = workers
         self.on_error: OnError = on_error
         self.accelerator = accelerator
-        self.precision = effective_precision(precision, accelerator)
+        self.of_training = precision or "32-true"
+        self.of_description = effective_precision(precision, accelerator)
         self.console = console
         self.shard_bytes = shard_bytes
         self.made: set[str] = set()
-        self._parts = backbone_parts(model, dtype, self.precision)
+        self._parts = backbone_parts(model, dtype)
 
-    def images(self, images: ImageList, scales: Sequence[float], title: str) -> Wanted:
-        """Whole images, read as the model's protocol says, at some scales."""
+    def images(self, images: ImageList, scales: Sequence[float], title: str, *, training: bool = False) -> Wanted:
+        """Whole images, read as the model's protocol says, at some scales.
+
+        Args:
+            images: what is read.
+            scales: of the image pyramid.
+            title: as in `Wanted`.
+            training: whether they are described within a training, for its validation.
+        """
         protocol = self.model.protocol
+        precision = self.of_training if training else self.of_description
 
         def feed(rows: Sequence[int]) -> Feed:
             return Feed(
@@ -126,8 +138,12 @@ class FeatureSource:
                 except InputError:  # told by the pass itself
                     continue
 
-        parts = {"images": image_list_digest(images), "reading": reading_digest(protocol, scales)}
-        return Wanted(title, images.names, self._parts | parts, tuple(scales), sizes, feed)
+        parts = {
+            "images": image_list_digest(images),
+            "reading": reading_digest(protocol, scales),
+            "precision": precision,
+        }
+        return Wanted(title, images.names, self._parts | parts, tuple(scales), sizes, feed, precision)
 
     def views(self, labelled: LabelledImages, size: int, title: str, batch_size: int | None = None) -> Wanted:
         """Centre views of labelled images, `size` pixels square.
@@ -144,6 +160,7 @@ class FeatureSource:
         parts = {
             "images": image_list_digest(ImageList(names, list(labelled.paths))),
             "reading": view_digest(protocol, size),
+            "precision": self.of_training,
         }
         views = LabelledViews(
             labelled, range(len(labelled)), Recipe(image_size=size), "validation", seed=0, exif=protocol.exif
@@ -154,7 +171,7 @@ class FeatureSource:
 
         sizes = [(size, size)] * len(labelled)
         names = [str(path) for path in labelled.paths]
-        return Wanted(title, names, self._parts | parts, None, lambda: sizes, feed, together)
+        return Wanted(title, names, self._parts | parts, None, lambda: sizes, feed, self.of_training, together)
 
     def open(self, *wanted: Wanted) -> list[FeatureStore]:
         """The stores asked for; those that are not there are made.
@@ -235,7 +252,7 @@ class FeatureSource:
                         scales=None,
                         local=False,
                         accelerator=self.accelerator,
-                        precision=self.precision,
+                        precision=wanted.precision,
                     )
                     writer.write(feed.undelivered)
                     advance(len(feed.undelivered))

@@ -37,9 +37,9 @@ def part_code_digest(settings: RunSettings) -> str:
     return total.hexdigest()
 
 
-def used_parts(settings: RunSettings) -> Iterator[Any]:
-    """The classes and functions of the parts that a run uses; names that there are not are left out."""
-    wanted = {
+def named_in(settings: RunSettings) -> dict[str, set[str]]:
+    """Kind -> names of the parts that settings name; with their plug-ins, all that `part_code_digest` reads of them."""
+    return {
         "method": {settings.method},
         "dataset": {str(settings.dataset.name)},
         "reranker": {str(settings.rerank.name)},
@@ -48,6 +48,11 @@ def used_parts(settings: RunSettings) -> Iterator[Any]:
         "loss": {str(settings.loss.name)},
         "batch_attention": set(_words(settings.loss.options)),
     }
+
+
+def used_parts(settings: RunSettings) -> Iterator[Any]:
+    """The classes and functions of the parts that a run uses; names that there are not are left out."""
+    wanted = named_in(settings)
     methods = KINDS["method"].registry()
     if settings.method in methods.names():
         modules = _lineage(methods.get(settings.method))

@@ -18,7 +18,7 @@ from retrieval_bench.settings.whole_file import write_text
 RECORD = "record.json"
 
 
-def settings_digest(settings: RunSettings, content: Content | None = None) -> str:
+def settings_digest(settings: RunSettings, content: Content | None = None, code: str | None = None) -> str:
     """Eight hex digits of what decides the figures: the settings, the code of the parts that they name, and the content
     of the files and the dataset.
 
@@ -29,6 +29,7 @@ def settings_digest(settings: RunSettings, content: Content | None = None) -> st
     Args:
         settings: of the run.
         content: of its files and dataset; None: as they are now.
+        code: `part_code_digest` of these settings, where it is known; None: as it is now.
 
     Raises:
         InputError: a plug-in file that fails to load, or a file that cannot be read.
@@ -41,7 +42,7 @@ def settings_digest(settings: RunSettings, content: Content | None = None) -> st
         decisive["files"] = dict(content.files)
     if content.dataset is not None:
         decisive["dataset content"] = content.dataset
-    decisive["parts"] = part_code_digest(settings)
+    decisive["parts"] = part_code_digest(settings) if code is None else code
     decisive["version"] = retrieval_bench.__version__
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -29,10 +29,14 @@ def files_of(modules: Iterable[str], rooms: Collection[str]) -> dict[str, Path]:
     waiting = list(modules)
     homes = {module.partition(".")[0] for module in waiting} - {NAME}
     found: dict[str, Path] = {}
+    seen: set[str] = set()
     while waiting:
         module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
         file = _file(module, rooms, homes)
-        if module not in found and file is not None:
+        if file is not None:
             found[module] = file
             waiting += imported(file)
     return dict(sorted(found.items()))

@@ -11,6 +11,8 @@ other path, and plug-ins on the command line, stand relative to the current fold
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +220,16 @@ def _name(part: Any) -> str | None:
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    return read_yaml(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    state = path.stat()
+    return deepcopy(_preset(path, state.st_mtime_ns, state.st_size))
+
+
+@cache
+def _preset(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """A study lays hundreds of runs over the same few files."""
+    return read_yaml(path)
 
 
 def _message(error: ValidationError) -> str:

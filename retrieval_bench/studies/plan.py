@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval_bench.recording.content import Content, file_digests, stated_dataset_digest
+from retrieval_bench.recording.part_code import named_in, part_code_digest
 from retrieval_bench.recording.run_folder import finished_in, runs_folder, settings_digest
 from retrieval_bench.settings.errors import InputError, nearest
 from retrieval_bench.settings.loading import layered, merge_all, parse_override
@@ -26,13 +27,15 @@ class Planned:
         name: row and seed in one line.
         row: number of its row; -1 for a run that only trains what others start from.
         settings: of the run, an ordinary one.
-        dataset: as in `Content`.
+        content: of its files and dataset when it was planned.
+        code: `part_code_digest` when it was planned.
     """
 
     name: str
     row: int
     settings: RunSettings
-    dataset: str | None
+    content: Content
+    code: str
 
     @cached_property
     def digest(self) -> str:
@@ -40,7 +43,7 @@ class Planned:
 
         Provisional while a checkpoint that it starts from has not been made: see `waits_for`.
         """
-        return settings_digest(self.settings, Content(file_digests(self.settings), self.dataset))
+        return settings_digest(self.settings, self.content, self.code)
 
     @property
     def waits_for(self) -> str | None:
@@ -87,15 +90,17 @@ def plan(study: Study, overrides: Sequence[str], checkpoints: Mapping[str, Path]
             raise InputError(f"{one} would make all rows of grid {varied!r} the same; take it out, or change the grid")
     table = rows(study)
     runs = []
-    datasets = _Datasets()
+    shared = _Shared()
     for number, row in enumerate(table):
+        try:
+            values = _with_checkpoints(_values(study, row, given), checkpoints)
+            settings = _settings({**values, "seed": study.seeds[0]}, study, plugins)
+            content, code = shared.content(settings), shared.code(settings)
+        except InputError as error:
+            raise InputError(f"study {study.name!r}, {row.title}: {error}") from error
         for seed in study.seeds:
-            try:
-                values = _values(study, row, seed, given)
-                settings = _settings(_with_checkpoints(values, checkpoints), study, plugins)
-            except InputError as error:
-                raise InputError(f"study {study.name!r}, {row.title}: {error}") from error
-            runs.append(Planned(f"{row.title}, seed {seed}", number, settings, datasets.digest(settings)))
+            seeded = settings.model_copy(update={"seed": seed}, deep=True)
+            runs.append(Planned(f"{row.title}, seed {seed}", number, seeded, content, code))
     _refuse_twins(table, runs)
     return Plan(table, runs)
 
@@ -109,9 +114,9 @@ def first_runs(study: Study, overrides: Sequence[str], plugins: Sequence[Path] =
     given = [parse_override(one) for one in overrides]
     wanted: dict[str, None] = {}
     for row in rows(study):
-        wanted |= dict.fromkeys(_names(_values(study, row, study.seeds[0], given)))
+        wanted |= dict.fromkeys(_names(_values(study, row, given)))
     runs = {}
-    datasets = _Datasets()
+    shared = _Shared()
     for name in wanted:
         if name not in study.trained:
             raise InputError(f"study {study.name!r}: {nearest(name, study.trained, noun='run under trained')}")
@@ -120,9 +125,10 @@ def first_runs(study: Study, overrides: Sequence[str], plugins: Sequence[Path] =
         merge_all(values, given)
         try:
             settings = _settings(values, study, plugins)
+            content, code = shared.content(settings), shared.code(settings)
         except InputError as error:
             raise InputError(f"study {study.name!r}, trained {name!r}: {error}") from error
-        runs[name] = Planned(f"trained: {name}", -1, settings, datasets.digest(settings))
+        runs[name] = Planned(f"trained: {name}", -1, settings, content, code)
     return runs
 
 
@@ -131,26 +137,33 @@ def checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / "final.ckpt"
 
 
-class _Datasets:
-    """Digests of datasets; one that many runs share is loaded once."""
+class _Shared:
+    """What many runs have in common and takes long to find: datasets and the code of parts, each looked at once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, str | None] = {}
+        self._datasets: dict[str, str | None] = {}
+        self._code: dict[str, str] = {}
 
-    def digest(self, settings: RunSettings) -> str | None:
-        """`stated_dataset_digest` of a run."""
+    def content(self, settings: RunSettings) -> Content:
+        """`Content` of a run."""
         key = f"{settings.dataset.model_dump_json()} {settings.plugins}"
-        if key not in self._found:
-            self._found[key] = stated_dataset_digest(settings)
-        return self._found[key]
+        if key not in self._datasets:
+            self._datasets[key] = stated_dataset_digest(settings)
+        return Content(file_digests(settings), self._datasets[key])
+
+    def code(self, settings: RunSettings) -> str:
+        """`part_code_digest` of a run."""
+        key = f"{[sorted(names) for names in named_in(settings).values()]} {settings.plugins}"
+        if key not in self._code:
+            self._code[key] = part_code_digest(settings)
+        return self._code[key]
 
 
-def _values(study: Study, row: Row, seed: int, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _values(study: Study, row: Row, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     merge_all(values, settings_layers(study.settings))
     merge_all(values, row.layers)
     merge_all(values, given)
-    values["seed"] = seed
     return values
 
 

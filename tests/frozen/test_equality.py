@@ -29,12 +29,23 @@ CASES = {
         "loss.batch_attention.groups=4",
     ),
     "gem on a transformer": ("backbone=test_vit", "pooling=cls"),
+    "gem on a transformer, dropout in a pooling": ("backbone=test_vit", "pooling=token"),
+    "gem, mixed precision": ("runtime.precision=bf16-mixed",),
     "gem, a pooling that starts from images": ("pooling=netvlad", "pooling.clusters=4", "pooling.cluster_dim=8"),
     "delg": ("rerank=geometric",),
     "cfcd": ("loss=madacos", "loss.alpha=0.04"),
     "cfcd, pixel values of its own": ("backbone.normalisation=method",),
 }
 FURTHER = {
+    "delg, mixed precision": ("runtime.precision=bf16-mixed", "rerank=geometric"),
+    "gem, mixed precision and mined batches": (
+        "runtime.precision=bf16-mixed",
+        "loss=contrastive",
+        "train.sampler=hard-negatives",
+    ),
+    "gem, two stages of the backbone": ("pooling=dolg",),
+    "gem, tuples": ("loss=contrastive", "train.sampler=hard-tuples", "train.tuple_size=4"),
+    "gem, a whitening learnt from pairs": ("whitening.kind=learned", "extract.scales=[1,0.7]"),
     "dolg": (),
     "delg, a whitening that starts from images": ("pooling=how", "pooling.dim=8"),
     "ultron": (),

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from retrieval_bench.recording import run_folder
-from retrieval_bench.studies import conduct
+from retrieval_bench.studies import conduct, plan
 from retrieval_bench.studies.definition import study_of
 from retrieval_bench.studies.running import Asked
 
@@ -33,7 +33,8 @@ def heard() -> Iterator[None]:
 @pytest.fixture
 def quick_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Runs by the stand-in, in a folder of their own; what the code of the parts is does not matter to it."""
-    monkeypatch.setattr(run_folder, "part_code_digest", lambda settings: "")
+    for module in (run_folder, plan):
+        monkeypatch.setattr(module, "part_code_digest", lambda settings: "")
     monkeypatch.setattr(conduct, "command", lambda config: [sys.executable, str(STAND_IN), str(config)])
     monkeypatch.chdir(tmp_path)
     return tmp_path
