@@ -1,7 +1,7 @@
 """The runs of a study: settings of every row and seed, and which of them are recorded already."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Planned:
     @property
     def waits_for(self) -> str | None:
         """The name of a run whose checkpoint this one starts from and which has not been made yet, or None."""
-        return next(_names(self.settings.model_dump(mode="json")), None)
+        return waiting(self.settings.model_dump(mode="json"))
 
     @property
     def folder(self) -> Path | None:
@@ -58,10 +58,22 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows of a study and its runs, row by row."""
+    """The rows of a study and its runs, row by row.
+
+    Attributes:
+        rows: in the order of the table.
+        runs: all of them, recorded or not.
+        left_out: row -> why it cannot be made, where the study goes on without it.
+    """
 
     rows: list[Row]
     runs: list[Planned]
+    left_out: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> list[Planned]:
+        """The runs that are made or recorded already."""
+        return [run for run in self.runs if run.row not in self.left_out or run.folder is not None]
 
     def of_row(self, number: int) -> list[Planned]:
         """The runs of a row, in the order of the seeds."""
@@ -130,6 +142,11 @@ def first_runs(study: Study, overrides: Sequence[str], plugins: Sequence[Path] =
             raise InputError(f"study {study.name!r}, trained {name!r}: {error}") from error
         runs[name] = Planned(f"trained: {name}", -1, settings, content, code)
     return runs
+
+
+def waiting(values: Any) -> str | None:
+    """The name of a run whose checkpoint plain values stand for, the first of several; None where there is none."""
+    return next(_names(values), None)
 
 
 def checkpoint(folder: Path) -> Path:
