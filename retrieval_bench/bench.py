@@ -9,16 +9,15 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.text import Text
 
-from retrieval_bench.data.registry import DATASETS, load_dataset
+from retrieval_bench.data.registry import load_dataset
 from retrieval_bench.evaluation import Result, evaluate
 from retrieval_bench.extraction.store import DescriptorStore
 from retrieval_bench.methods.base import RetrievalModule
-from retrieval_bench.methods.registry import METHODS
 from retrieval_bench.recording.card import ground_truth_digest
 from retrieval_bench.recording.content import SAID_BY_OPTIONS, content_of, require_unchanged
 from retrieval_bench.recording.run_folder import finished_in, open_run, runs_folder, settings_digest
 from retrieval_bench.reporting.page import write_report
-from retrieval_bench.reranking.base import RERANKERS
+from retrieval_bench.running.check import Checks, check_names, check_search
 from retrieval_bench.running.describe import describe, rank, readable, readable_rows
 from retrieval_bench.running.finish import make_record, write_run
 from retrieval_bench.running.frozen import prepare_features
@@ -35,8 +34,7 @@ from retrieval_bench.running.rerank import build_reranker, rerank, verifier
 from retrieval_bench.running.second_stage import Described, inputs
 from retrieval_bench.running.state import RunState
 from retrieval_bench.running.whiten import check_whitening, whitened
-from retrieval_bench.search import BACKENDS
-from retrieval_bench.settings.errors import InputError, nearest
+from retrieval_bench.settings.errors import InputError
 from retrieval_bench.settings.loading import layered, load_settings
 from retrieval_bench.settings.plugins import load_plugins
 from retrieval_bench.settings.record import RunRecord, read_record
@@ -123,18 +121,16 @@ def check_runs(wanted: Mapping[str, RunSettings]) -> dict[str, Path]:
     Raises:
         InputError: a run has to be mended, or two of them are the same; it says which.
     """
-    loaded: dict[str, RetrievalDataset] = {}
+    checks = Checks()
     names: dict[str, str] = {}
     finished: dict[str, Path] = {}
     for name, settings in wanted.items():
         with naming(name):
-            load_plugins(settings.plugins)
-            check_names(settings)
-            refuse_wrong_options(settings, settings.train.enabled is not False)
+            checks.before_data(settings)
     for name, settings in wanted.items():
         with naming(name):
             stated = settings.dataset.name in SAID_BY_OPTIONS
-            content = content_of(settings, None if stated else _shared(settings, loaded))
+            content = content_of(settings, None if stated else checks.dataset(settings))
             digest = settings_digest(settings, content)
             if (twin := names.setdefault(digest, name)) != name:
                 raise InputError(f"it has the same settings as {twin}; take one out")
@@ -143,17 +139,8 @@ def check_runs(wanted: Mapping[str, RunSettings]) -> dict[str, Path]:
     for name, settings in wanted.items():
         if name not in finished:
             with naming(name):
-                dataset = _shared(settings, loaded)
-                checked_model(settings, dataset, trains(settings, dataset))
-                check_whitening(settings, dataset)
+                checks.with_data(settings)
     return finished
-
-
-def _shared(settings: RunSettings, loaded: dict[str, RetrievalDataset]) -> RetrievalDataset:
-    key = f"{settings.dataset.model_dump_json()} {settings.plugins}"
-    if key not in loaded:
-        loaded[key] = load_dataset(str(settings.dataset.name), settings.dataset.root, **settings.dataset.options)
-    return loaded[key]
 
 
 @contextmanager
@@ -206,24 +193,6 @@ def checked_model(settings: RunSettings, dataset: RetrievalDataset, training: bo
     if training:
         check_sampling(settings, model, dataset)
     return model
-
-
-def check_search(settings: RunSettings, database: int) -> None:
-    """Refuse a search that cannot work."""
-    if settings.search.backend not in BACKENDS:
-        raise InputError(nearest(settings.search.backend, BACKENDS, noun="search backend"))
-    if settings.search.k is not None and settings.search.k > database:
-        raise InputError(f"search.k={settings.search.k} is larger than the database of {database} images; lower it")
-
-
-def check_names(settings: RunSettings) -> None:
-    """Refuse wrong names and missing files before anything long begins."""
-    METHODS.get(settings.method)
-    DATASETS.get(str(settings.dataset.name))
-    if settings.rerank.name is not None:
-        RERANKERS.check(settings.rerank.name, settings.rerank.options)
-    if settings.weights is not None and not settings.weights.is_file():
-        raise InputError(f"no weight file at {settings.weights}; check weights=")
 
 
 def train_only(settings: RunSettings, console: Console) -> Path:

@@ -208,6 +208,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or devices")
     made.add_argument("--engine", choices=("local", "ray", "slurm"), default="local", help="what runs them")
     made.add_argument("--dry-run", action="store_true", help="list what would run, and run nothing")
+    made.add_argument(
+        "--skip-misfits", action="store_true", help="go on without the rows that cannot be made; the table names them"
+    )
     made.add_argument("settings", nargs="*", metavar="key=value", help="settings that override every run's")
 
     weights_text = "weight files: ours, and those in the formats in which methods are published"

@@ -13,6 +13,7 @@ from retrieval_bench.methods.registry import create_model
 from retrieval_bench.running.frozen import feature_source, stores_features, with_views
 from retrieval_bench.running.state import RunState
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.protocol import Protocol
 from retrieval_bench.settings.recipe import Recipe
 from retrieval_bench.settings.run import PartSettings, RunSettings
 from retrieval_bench.settings.stages import training_stages
@@ -35,19 +36,25 @@ def build_model(settings: RunSettings, dataset: RetrievalDataset, training: bool
         weights=settings.weights,
         **settings.model,
     )
-    stages = stages_of(settings, model).values()
-    model.recipe = next(iter(stages))
-    hard = next((stage.sampler for stage in stages if stage.sampler in ("hard-tuples", "hard-triplets")), None)
-    if training and hard is not None and settings.extract.on_error == "skip":
-        raise InputError(
-            f"the {hard} of {settings.method} stand in a fixed order, which extract.on_error=skip would break; mend "
-            "the broken images and set extract.on_error=error"
-        )
+    stages = list(stages_of(settings, model).values())
+    model.recipe = stages[0]
+    if training:
+        refuse_skipping(settings, stages)
     changes = {key: value for key in ("image_size", "scales", "merge") if (value := getattr(settings.extract, key))}
     if "image_size" in changes and model.protocol.resize == "none":
         changes["resize"] = "bilinear-antialias"
     model.protocol = model.protocol.model_copy(update=changes)
     return model
+
+
+def refuse_skipping(settings: RunSettings, stages: Sequence[Recipe]) -> None:
+    """Refuse broken images that are left out where the order of the images is what a stage trains on."""
+    hard = next((stage.sampler for stage in stages if stage.sampler in ("hard-tuples", "hard-triplets")), None)
+    if hard is not None and settings.extract.on_error == "skip":
+        raise InputError(
+            f"the {hard} of {settings.method} stand in a fixed order, which extract.on_error=skip would break; mend "
+            "the broken images and set extract.on_error=error"
+        )
 
 
 def refuse_wrong_options(settings: RunSettings, training: bool) -> None:
@@ -63,24 +70,36 @@ def refuse_wrong_options(settings: RunSettings, training: bool) -> None:
     Raises:
         InputError: as `create_model` and `stages_of`.
     """
-    if settings.weights is not None:
-        return
+    classes = SOME_CLASSES if training else None
+    if settings.weights is None and (model := options_model(settings, classes)) is not None:
+        stages_of(settings, model)
+
+
+def options_model(settings: RunSettings, classes: int | None) -> RetrievalModule | None:
+    """The model of a run without weights, and without values; None where it can only be built with them.
+
+    Args:
+        settings: of the run.
+        classes: that it trains on; None: it does not train.
+
+    Raises:
+        InputError: as `create_model`.
+    """
     backbone = {key: value for key, value in (settings.backbone.given() or {}).items() if key != "weights"}
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = create_model(
+            return create_model(
                 settings.method,
                 backbone={**backbone, "pretrained": False},
                 pooling=settings.pooling.given(),
                 loss=settings.loss.given(),
-                num_classes=SOME_CLASSES if training else None,
+                num_classes=classes,
                 **settings.model,
             )
-        stages_of(settings, model)
     except InputError:
         raise
     except Exception:  # a part that looks at the values of its tensors; what is truly wrong comes again with the data
-        return
+        return None
 
 
 def stages_of(settings: RunSettings, model: RetrievalModule) -> dict[str, Recipe]:
@@ -91,11 +110,14 @@ def stages_of(settings: RunSettings, model: RetrievalModule) -> dict[str, Recipe
 
 def check_sampling(settings: RunSettings, model: RetrievalModule, dataset: RetrievalDataset) -> None:
     """Refuse a stage whose sampler cannot make batches of the training images, before the first stage begins."""
-    share = settings.train.validation_share
     for recipe in stages_of(settings, model).values():
-        RetrievalDataModule(
-            dataset, recipe, model.protocol, seed=settings.seed, validation_share=share
-        ).training_order()
+        check_batches(settings, recipe, model.protocol, dataset)
+
+
+def check_batches(settings: RunSettings, recipe: Recipe, protocol: Protocol, dataset: RetrievalDataset) -> None:
+    """Refuse a sampler that cannot make batches of the training images. No file is read."""
+    share = settings.train.validation_share
+    RetrievalDataModule(dataset, recipe, protocol, seed=settings.seed, validation_share=share).training_order()
 
 
 def resolved(settings: RunSettings, model: RetrievalModule) -> RunSettings:

@@ -13,6 +13,7 @@ exclude:                         # combinations that are left out
 include:                         # rows beside the grid; what the grid does not vary may be set, too
   - {name: long, pooling: gem, train.epochs: 50}
 seeds: [0, 1, 2]                 # every row runs once per seed
+skip_misfits: true               # rows that cannot be made are left out and named below the table; default: refuse all
 trained:                         # runs that come first; `trained:NAME` as a value is the checkpoint of one
   start: {method: gem}
 plugins: [my_gem.py]
@@ -44,6 +45,7 @@ class Study(BaseModel):
     include: list[dict[str, Any]] = Field(default_factory=list, description="rows beside the grid")
     exclude: list[dict[str, Any]] = Field(default_factory=list, description="combinations left out")
     seeds: list[int] = Field(default=[0], min_length=1)
+    skip_misfits: bool = Field(default=False, description="go on without the rows that cannot be made")
     trained: dict[str, dict[str, Any]] = Field(default_factory=dict, description="runs that come first, by name")
     plugins: list[Path] = Field(default_factory=list)
     slurm: dict[str, Any] = Field(default_factory=dict, description="parameters of the jobs, as submitit names them")

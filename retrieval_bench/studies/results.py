@@ -18,15 +18,23 @@ from retrieval_bench.settings.record import LEVELS, RunRecord, read_record
 from retrieval_bench.settings.whole_file import write_text
 from retrieval_bench.studies.definition import Study
 from retrieval_bench.studies.journal import Entry, Journal
+from retrieval_bench.studies.misfits import left_out
 from retrieval_bench.studies.plan import Plan
 
 
 @dataclass(frozen=True)
 class Results:
-    """The table of a study and the files that hold it."""
+    """The table of a study and the files that hold it.
+
+    Attributes:
+        table: a line per row.
+        report: the page.
+        runs: that were made or recorded already, and those that failed.
+    """
 
     table: Table
     report: Path
+    runs: int
 
 
 def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> Results:
@@ -34,7 +42,7 @@ def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> R
 
     Args:
         study: as read.
-        plan: its rows and runs; those that are not recorded are named as missing.
+        plan: its rows and runs; those that are not recorded are named as missing, rows without any as left out.
         folder: of the study.
         journal: of how runs ended.
     """
@@ -43,7 +51,7 @@ def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> R
     tested = p_values_over_seeds(
         [[place for run in plan.of_row(number) if (place := folders[run.digest])] for number in range(len(plan.rows))]
     )
-    rows = [
+    by_row = [
         StudyRow(
             row.labels,
             {run.settings.seed: records[run.digest] for run in plan.of_row(number) if run.digest in records},
@@ -52,6 +60,7 @@ def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> R
         )
         for number, row in enumerate(plan.rows)
     ]
+    rows = [row for number, row in enumerate(by_row) if row.records or number not in plan.left_out]
     entries = journal.latest()
     runs = []
     for run in plan.runs:
@@ -59,6 +68,8 @@ def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> R
         if place is not None:
             link = quote(Path(os.path.relpath(place / "report.html", folder)).as_posix())
             runs.append(StudyRun(run.name, "recorded", _figures(records[run.digest]), link))
+        elif run.row in plan.left_out:
+            runs.append(StudyRun(run.name, "left out", plan.left_out[run.row]))
         elif entry is not None and entry.state == "failed":
             runs.append(StudyRun(run.name, "failed", entry.reason))
         else:
@@ -76,12 +87,15 @@ def write_results(study: Study, plan: Plan, folder: Path, journal: Journal) -> R
         ("report.html", render_study(study.title or study.name, definition, table, rows, runs)),
     ):
         write_text(folder / name, content)
-    return Results(table, folder / "report.html")
+    return Results(table, folder / "report.html", len(plan.wanted))
 
 
 def _notes(runs: Sequence[StudyRun], entries: dict[str, Entry], plan: Plan) -> list[str]:
     workers = {entry.workers for run in plan.runs if (entry := entries.get(run.digest)) and entry.state == "done"}
-    notes = [f"Missing: {run.name}: {run.said or run.state}." for run in runs if run.state != "recorded"]
+    notes = [
+        f"Missing: {run.name}: {run.said or run.state}." for run in runs if run.state not in ("recorded", "left out")
+    ]
+    notes += left_out(plan.rows, plan.left_out)
     if max(workers, default=1) > 1:
         notes.append(f"Times were measured with up to {max(workers)} runs at a time; alone a run is faster.")
     return notes

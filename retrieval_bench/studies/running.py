@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from retrieval_bench.studies.interruption import kills_interrupt
 from retrieval_bench.studies.journal import Journal
 from retrieval_bench.studies.live import Progress
 from retrieval_bench.studies.lock import give_up, take
+from retrieval_bench.studies.misfits import Check, refuse_misfits
 from retrieval_bench.studies.plan import Plan, Planned, checkpoint, first_runs, plan
 from retrieval_bench.studies.results import Results, write_results
 from retrieval_bench.studies.share import cores
@@ -62,12 +63,30 @@ class Asked:
                     raise InputError(f"trained {name!r}: its run {folder} keeps no {paths[name]}; remove that folder")
         return plan(self.study, self.overrides, paths, self.plugins)
 
-    def folder(self) -> Path:
+    def checked(self, check: Check | None) -> Plan:
+        """All runs, without the rows that cannot be made, where the study is to go on without them.
+
+        Args:
+            check: of the rows; None looks at nothing.
+
+        Raises:
+            InputError: rows that cannot be made.
+        """
+        made = self.plan()
+        if check is None:
+            return made
+        misfits = check(self.first(), made)
+        refuse_misfits(self.study, made, misfits)
+        return replace(made, left_out=misfits)
+
+    def folder(self, made: Plan) -> Path:
         """Where the study keeps what is its own."""
-        return self.plan().runs[0].settings.runs / FOLDER / self.study.name
+        return made.runs[0].settings.runs / FOLDER / self.study.name
 
 
-def run_study(asked: Asked, engine: EngineName, workers: int, console: Console) -> tuple[Results, int]:
+def run_study(
+    asked: Asked, engine: EngineName, workers: int, console: Console, check: Check | None = None
+) -> tuple[Results, int]:
     """Make what is missing of a study, and its table; returns the results and how many runs failed.
 
     Args:
@@ -75,28 +94,37 @@ def run_study(asked: Asked, engine: EngineName, workers: int, console: Console) 
         engine: what runs it.
         workers: runs at a time.
         console: where progress is shown.
+        check: of the rows, before the first run begins; rows that wait for a checkpoint, once more when it is there.
 
     Raises:
-        InputError: a wrong setting, or the study is being run by another process.
+        InputError: a wrong setting, rows that cannot be made, or the study is being run by another process.
         RunsFailedError: a run that others start from failed.
     """
     if workers < 1:
         raise InputError(f"--workers {workers} runs nothing; give 1 or more")
-    folder = asked.folder()
+    made = asked.checked(check)
+    folder = asked.folder(made)
     lock = take(folder.parent / ".locks" / f"{asked.study.name}.study")
     if lock is None:
         raise InputError(f"another process runs study {asked.study.name!r} in {folder}; wait for it, or stop it")
     try:
         with kills_interrupt():
             journal = Journal(folder / "journal.jsonl")
-            made, failed = _run_all(asked, engine, workers, folder, journal, console)
+            made, failed = _run_all(asked, made, engine, workers, folder, journal, console, check)
             return write_results(asked.study, made, folder, journal), failed
     finally:
         give_up(lock)
 
 
 def _run_all(
-    asked: Asked, name: EngineName, workers: int, folder: Path, journal: Journal, console: Console
+    asked: Asked,
+    made: Plan,
+    name: EngineName,
+    workers: int,
+    folder: Path,
+    journal: Journal,
+    console: Console,
+    check: Check | None,
 ) -> tuple[Plan, int]:
     begin = time.monotonic()
     with ExitStack() as stack:
@@ -127,8 +155,9 @@ def _run_all(
                 f"{journal.file}. The same command tries again"
             )
         # One plan for the runs and the table: a part that is edited meanwhile belongs to the next study.
-        made = asked.plan()
-        failed = run(made.runs, asked.study.name, workers)
+        if any(one.waits_for is not None for one in made.runs):
+            made = asked.checked(check)
+        failed = run(made.wanted, asked.study.name, workers)
         said = f"{time.monotonic() - begin:.0f} s" if engine.cache_info().currsize else "all runs were recorded before"
         console.print(f"{asked.study.name}: {said}", highlight=False, markup=False)
         return made, failed

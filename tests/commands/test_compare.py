@@ -13,6 +13,7 @@ from retrieval_bench.settings.loading import load_settings
 
 # The package's `bench` is the function.
 bench_module = import_module("retrieval_bench.bench")
+check_module = import_module("retrieval_bench.running.check")
 
 
 @pytest.fixture
@@ -72,9 +73,9 @@ def test_nothing_runs_before_everything_is_checked(compare, methods, words, says
 
 
 def test_a_dataset_is_loaded_once_for_all_checks(compare, monkeypatch):
-    loaded, load = [], bench_module.load_dataset
+    loaded, load = [], check_module.load_dataset
     monkeypatch.setattr(
-        bench_module, "load_dataset", lambda *names, **options: loaded.append(1) or load(*names, **options)
+        check_module, "load_dataset", lambda *names, **options: loaded.append(1) or load(*names, **options)
     )
     assert compare("gem gem:pooling=mac gem:search.k=100", *TRAINED)[0] == 2
     assert len(loaded) == 1
@@ -104,16 +105,15 @@ def test_rows_with_settings_of_their_own_are_told_apart(compare):
 def test_finished_runs_are_not_made_again_nor_checked(compare, monkeypatch):
     assert compare("gem", "train.enabled=false")[0] == 0
     before = runs()
-    checked = []
-    build = bench_module.build_model
+    checked, check = [], check_module.Checks.with_data
     monkeypatch.setattr(
-        bench_module,
-        "build_model",
-        lambda settings, *rest: checked.append(settings.pooling.name) or build(settings, *rest),
+        check_module.Checks,
+        "with_data",
+        lambda self, settings: checked.append(settings.pooling.name) or check(self, settings),
     )
     assert compare("gem gem:pooling=mac", "train.enabled=false")[0] == 0
     assert set(before) < set(runs())
-    assert None not in checked
+    assert checked == ["mac"]
 
 
 def test_a_run_that_fails_midway_leaves_the_others_in_the_table(compare, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
 from retrieval_bench.cli import call
 from retrieval_bench.settings.places import config_folder
@@ -108,11 +109,11 @@ def test_an_interruption_is_one_line(study, capsys, monkeypatch):
 
 @pytest.mark.parametrize("file", sorted((config_folder() / "studies").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_studies_that_come_with_the_package_are_sound(file):
-    from retrieval_bench.commands.study import check_names
+    from retrieval_bench.commands.study_check import StudyCheck
 
     asked = Asked(read_study(file), ["dataset.root=nowhere"])
     planned = asked.plan()
-    check_names([run.settings for run in [*asked.first().values(), *planned.runs]])
+    assert StudyCheck(Console(quiet=True), dry=True)(asked.first(), planned) == {}
     # A study compares; that of poolings is meant to cover most of what is there.
     assert len(planned.rows) >= (10 if file.stem == "poolings" else 2)
     assert len(planned.runs) == 3 * len(planned.rows)
