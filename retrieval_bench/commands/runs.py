@@ -30,7 +30,7 @@ def settings_of(arguments: argparse.Namespace, method: str | None, later: Sequen
             "no METHOD: name one, such as gem, or give a --config FILE that does; `retrieval-bench list methods` shows "
             "them"
         )
-    settings = layered(given)
+    settings = layered(given, arguments.plugin)
     settings.plugins = [*settings.plugins, *(file.expanduser().absolute() for file in arguments.plugin)]
     return settings
 

@@ -4,6 +4,7 @@ defaults < ``configs/methods/<method>.yaml`` < ``configs/datasets/<dataset>.yaml
 
 A dataset file may hold a section ``from_scratch``, which applies only where no weights are given: the sizes at which a
 network trains on that dataset in little time. Below ``from_scratch.methods`` stands what single methods need otherwise.
+A method without presets of its own has those of the nearest method that it extends.
 
 Files of plug-ins that a YAML file names stand relative to that file, so that both can be passed on together; every
 other path, and plug-ins on the command line, stand relative to the current folder.
@@ -20,6 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from retrieval_bench.settings.errors import InputError
+from retrieval_bench.settings.lineage import lineage_of
 from retrieval_bench.settings.places import config_folder
 from retrieval_bench.settings.run import RunSettings
 from retrieval_bench.settings.unknown_key import unknown_key
@@ -65,20 +67,31 @@ def given_values(
     return given
 
 
-def layered(values: Mapping[str, Any]) -> RunSettings:
+def layered(values: Mapping[str, Any], plugins: Sequence[Path] = ()) -> RunSettings:
     """The settings that `values` give over the presets of their method and dataset.
+
+    Args:
+        values: plain ones.
+        plugins: files beside those that `values` name, which may register the method.
 
     Raises:
         InputError: an unknown key or a wrong type.
     """
     given = _all_spelt_out(values)
-    method = given.get("method", "gem")
+    method = str(given.get("method", "gem"))
     dataset = _name(given.get("dataset", {})) or "synthetic"
-    layers: dict[str, Any] = {}
-    merge(layers, _optional(config_folder() / "methods" / f"{method}.yaml"))
     defaults = _optional(config_folder() / "datasets" / f"{dataset}.yaml")
     from_scratch = defaults.pop("from_scratch", {})
-    special = from_scratch.pop("methods", {}).get(method, {})
+    special = from_scratch.pop("methods", {})
+    layers: dict[str, Any] = {}
+    for name in lineage_of(method, [*_files(given.get("plugins")), *plugins]):
+        own = config_folder() / "methods" / f"{name}.yaml"
+        if name in special or own.is_file():
+            merge(layers, _optional(own))
+            special = special.get(name, {})
+            break
+    else:
+        special = {}
     merge(layers, defaults)
     if given.get("weights") is None:
         merge(layers, from_scratch)
@@ -174,11 +187,15 @@ def dump(settings: RunSettings) -> str:
 def _plugins_beside(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """The plug-ins that a YAML file names, from its own folder."""
     files = content.get("plugins")
-    if isinstance(files, str):
-        return {"plugins": str(path.parent / Path(files).expanduser())}
-    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
-        return {}
-    return {"plugins": [str(path.parent / Path(file).expanduser()) for file in files]}
+    found = [str(path.parent / file.expanduser()) for file in _files(files)]
+    return {"plugins": found[0] if isinstance(files, str) else found} if found else {}
+
+
+def _files(plugins: Any) -> list[Path]:
+    """The files of the setting ``plugins``, one or a list; none where it is anything else, which is refused later."""
+    files = [plugins] if isinstance(plugins, str | Path) else plugins
+    given = isinstance(files, list) and all(isinstance(file, str | Path) for file in files)
+    return [Path(file) for file in files] if given else []
 
 
 def _all_spelt_out(settings: Mapping[str, Any]) -> dict[str, Any]:

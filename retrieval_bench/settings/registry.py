@@ -93,6 +93,12 @@ class Registry:
             raise InputError(f"{nearest(name, self._parts, noun=self.kind)}; {OF_YOUR_OWN}")
         return self._parts[name]
 
+    def extended(self, name: str) -> list[str]:
+        """The names of the parts whose classes the part called `name` extends, nearest first."""
+        part = self.get(name)
+        names = {other: known for known, other in self._parts.items() if other is not part}
+        return [names[kind] for kind in inspect.getmro(part) if kind in names] if inspect.isclass(part) else []
+
     def options(self, name: str) -> dict[str, inspect.Parameter]:
         """The options of the part called `name`: its constructor's parameters by name; see `parameters_of`."""
         return parameters_of(self.get(name))

@@ -185,7 +185,7 @@ def _values(study: Study, row: Row, given: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def _settings(values: Mapping[str, Any], study: Study, plugins: Sequence[Path]) -> RunSettings:
-    settings = layered(values)
+    settings = layered(values, [*study.plugins, *plugins])
     settings.plugins = [*settings.plugins, *study.plugins, *plugins]
     return settings
 
