@@ -126,7 +126,7 @@ class SuperGlobal(CvnetGlobal):
             try:
                 apply_relup(self.backbone, FLOOR if floor is None else floor, places)
             except InputError as error:
-                raise InputError(f"superglobal: {error} (relup=false relup_inner=follow)") from error
+                raise InputError(f"superglobal: {error} (set model.relup=false model.relup_inner=follow)") from error
 
     def head(self, features: Features) -> Tensor:
         """What the backbone gives for B images -> ``(B, D)``: W unit(pooled) + b; plain in training mode."""
