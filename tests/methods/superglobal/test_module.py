@@ -180,7 +180,10 @@ def test_modules_of_the_published_code_without_use():
         ({"sgem_p": 3.0, "sgem": False}, "sgem_p=3.0 needs sgem=true"),
         ({"relup_inner": "folow"}, "did you mean 'follow'"),
         ({"rgem_": True}, "unknown option.*did you mean 'rgem'"),
-        ({"backbone": "convnext_atto"}, r"superglobal: ReLUP needs.*\(relup=false relup_inner=follow\)"),
+        (
+            {"backbone": "convnext_atto"},
+            r"superglobal: ReLUP needs.*\(set model.relup=false model.relup_inner=follow\)",
+        ),
     ],
 )
 def test_options_that_do_not_fit(superglobal, options, said):
