@@ -16,10 +16,17 @@ SEED = 8_675_309
 @contextmanager
 def process_state_kept() -> Iterator[None]:
     """Raise `Broken` where what runs inside draws from, or sets, what belongs to the whole process."""
+    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch.manual_seed(SEED)
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002
     before = _state()
-    yield
-    changed = [name for name, value in _state().items() if value != before[name]]
+    try:
+        yield
+        changed = [name for name, value in _state().items() if value != before[name]]
+    finally:
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])  # noqa: NPY002
     require(
         not changed,
         f"it changes {' and '.join(changed)}, on which all else in the process depends; draw from a torch.Generator of "

@@ -34,9 +34,23 @@ def restored():
 
 @pytest.mark.parametrize(("said", "change"), [(said, one) for said, changes in CHANGES.items() for one in changes])
 def test_a_change_is_told(said, change):
-    torch.manual_seed(0)  # a part that sets what is set already is told, too
+    # A part that sets what is set already is told, too.
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
     with pytest.raises(Broken, match=f"it changes {said}, on which"), process_state_kept():
         change()
+
+
+def test_what_the_process_draws_next_is_what_it_would_have_drawn():
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = random.random(), np.random.rand()  # noqa: NPY002
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    with process_state_kept():
+        pass
+    assert (random.random(), np.random.rand()) == expected  # noqa: NPY002
 
 
 def test_generators_of_ones_own_are_let_be():
