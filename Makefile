@@ -62,7 +62,7 @@ data: $(READY) ## fetch or build DATASET (default: synthetic) and check it
 	$(RUN_CLI) data verify $(or $(DATASET),synthetic)
 
 test: $(READY) ## the test suite
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## the tests that take minutes each: compilers, every family of timm, all checks of large parts
 	$(BIN)/python -m pytest -m slow -vv -n $(TEST_WORKERS) --dist worksteal --timeout 1800 --durations 20

@@ -82,7 +82,7 @@ def test_rows_that_cannot_be_made_are_refused_by_reason_before_anything_runs(stu
             {
                 "grid": {"pooling": ["gem", {"name": "gem", "pp": 3}], "train.epochs": [1]},
                 "settings_too": {"weights": "trained:start"},
-                "trained": {"start": {"method": "gem"}},
+                "trained": {"start": {"dataset": {"name": "folder", "root": "landmarks", "csv": "table.csv"}}},
             },
             "1 row (gem pp=3, 1): unknown option of pooling 'gem' 'pp'",
         ),

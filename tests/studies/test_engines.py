@@ -74,6 +74,7 @@ def test_a_study_on_a_local_cluster_of_two_workers(engine, ask, quick_runs, cons
     assert "threads " in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_alone_at_the_start_has_all_cores(engine, ask, quick_runs, console, monkeypatch):
     monkeypatch.setattr(f"retrieval_bench.studies.engines.{engine}.cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -86,6 +87,7 @@ def test_a_run_that_is_alone_at_the_start_has_all_cores(engine, ask, quick_runs,
     assert ["threads 3" in said for said in rest] == [True, True]
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_ends_its_runs_and_goes_on_without_repeating(engine, ask, quick_runs, console, when):
     """A polite kill while two runs are recorded and two are under way."""
     gate = quick_runs / "gate"
